@@ -1,0 +1,1 @@
+"""Where guests run; the only code that imports wasmtime."""

@@ -1,0 +1,1 @@
+"""State on disk, in LMDB; the only code that imports lmdb."""

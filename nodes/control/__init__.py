@@ -1,0 +1,1 @@
+"""The control node: tenants, keys, job definitions, the node registry."""

@@ -1,0 +1,1 @@
+"""The executor node: runs one guest at a time."""

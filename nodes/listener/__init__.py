@@ -1,0 +1,1 @@
+"""The listener node: HTTP intake and the event queue."""

@@ -1,0 +1,1 @@
+"""The recorder node: execution records."""

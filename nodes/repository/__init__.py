@@ -1,0 +1,1 @@
+"""The repository node: modules and schemas by digest."""

@@ -1,0 +1,1 @@
+"""What crosses a socket: messages, their bytes, and the sockets that carry them."""
