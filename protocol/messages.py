@@ -8,9 +8,12 @@ from typing import Any, ClassVar
 
 import msgspec
 
+from jobico.artifact import ArtifactInfo, ModuleReport
 from jobico.change import DeadLetter
 from jobico.definition import Revision
 from jobico.event import Delivery, EventStatus, Settlement
+from jobico.registry import NodeInfo
+from jobico.tenancy import KeyInfo, Quotas, TenantInfo
 
 __all__ = [
     "Abort",
@@ -240,56 +243,6 @@ class Feed(Message):
 
 
 # --- Control ----------------------------------------------------------------------------------------------------
-
-
-class NodeInfo(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A node in control's registry. Endpoints are by socket: rep, pub, deliveries, settlements, records, http."""
-
-    name: str
-    role: str
-    instance: str
-    pid: int
-    host: str
-    version: str
-    endpoints: dict[str, str]
-    public_key: str = ""  # CURVE, Z85; with tcp
-    ready: bool = False
-    lost: bool = False  # no heartbeat for NODE_LOST_MS
-    draining: bool = False
-    started_ms: int = 0  # wall
-    seen_ms: int = 0  # wall, by control's clock
-    load: dict[str, float] = {}  # what the role has to say: queued, held, runs, rss_bytes …
-
-
-class KeyInfo(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A tenant's bearer key as nodes see it: never the key, only its SHA-256."""
-
-    id: str
-    tenant: str
-    role: str  # admin | read | send
-    digest: str
-    name: str = ""
-    created_ms: int = 0
-    revoked_ms: int = 0  # 0: live
-
-
-class Quotas(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a tenant may use; 0 is the default of `jobico.limits`."""
-
-    events_per_s: int = 0
-    queued_events: int = 0
-    queued_bytes: int = 0
-    concurrent_runs: int = 0
-    stored_bytes: int = 0
-    weight: int = 0
-
-
-class TenantInfo(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A tenant."""
-
-    name: str
-    created_ms: int
-    quotas: Quotas = Quotas()
 
 
 class ControlChange(Message):
@@ -566,30 +519,6 @@ class Jobs(Message):
 ListJobs.REPLY = Jobs
 
 # --- Repository -------------------------------------------------------------------------------------------------
-
-
-class ModuleReport(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What `jobico check` says of a module."""
-
-    valid: bool
-    abi: str  # jobicolet | command | component | unknown
-    imports: tuple[str, ...]  # "module.name: type"
-    exports: tuple[str, ...]  # "name: type"
-    size_bytes: int
-    sha256: str
-    problems: tuple[str, ...] = ()
-
-
-class ArtifactInfo(msgspec.Struct, frozen=True, omit_defaults=True):
-    """An artifact of a tenant; `kind` is wasm or json."""
-
-    tenant: str
-    kind: str
-    name: str
-    digest: str
-    size_bytes: int
-    uploaded_ms: int
-    report: ModuleReport | None = None  # wasm only
 
 
 class CheckArtifact(Message):

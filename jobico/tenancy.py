@@ -1,0 +1,36 @@
+"""Tenants, their bearer keys and their quotas: immutable data, stored by control, followed by every node."""
+
+import msgspec
+
+__all__ = ["KeyInfo", "Quotas", "TenantInfo"]
+
+
+class KeyInfo(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A tenant's bearer key as nodes see it: never the key, only its SHA-256."""
+
+    id: str
+    tenant: str
+    role: str  # admin | read | send
+    digest: str
+    name: str = ""
+    created_ms: int = 0
+    revoked_ms: int = 0  # 0: live
+
+
+class Quotas(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a tenant may use; 0 is the default of `jobico.limits`."""
+
+    events_per_s: int = 0
+    queued_events: int = 0
+    queued_bytes: int = 0
+    concurrent_runs: int = 0
+    stored_bytes: int = 0
+    weight: int = 0
+
+
+class TenantInfo(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A tenant."""
+
+    name: str
+    created_ms: int
+    quotas: Quotas = Quotas()
