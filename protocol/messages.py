@@ -565,12 +565,13 @@ BindArtifacts.REPLY = Done
 
 
 class ResolveArtifact(Message):
-    """Asks for what a reference (a name or a digest) of a tenant means."""
+    """Asks for what a reference (a name or a digest) of a tenant means, reported for that entry `function`."""
 
     TYPE = "artifact.resolve"
     tenant: str
     kind: str
     ref: str
+    function: str = "event"
 
 
 ResolveArtifact.REPLY = Artifact
