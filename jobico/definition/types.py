@@ -1,7 +1,6 @@
-"""Job definitions: the YAML of `docs/design.md` section 3 as checked, immutable types.
+"""What a job is, as immutable types; they cross sockets and rest on disk as msgpack maps of their fields.
 
-`parse_definition` is the only way in; it does no I/O. Whether the files and names that a definition refers to
-exist is checked at deploy, by control.
+Nothing is checked here: `jobico.definition.parse_definition` makes these from YAML and checks them.
 """
 
 from enum import StrEnum
