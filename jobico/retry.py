@@ -33,10 +33,10 @@ class RetryPolicy(msgspec.Struct, frozen=True, omit_defaults=True):
 def next_delay_ms(policy: RetryPolicy, attempts: int, rng: random.Random) -> int:
     """How long to wait before the next attempt, with "equal jitter".
 
-    The wait is drawn evenly from the upper half of the backoff: at least half of what was asked for, so that a
-    service that is down gets its rest, and spread over the other half, so that events that failed together do not
-    come back together. The backoff is `initial_ms`, doubled for each attempt after the first with `exponential`,
-    and never more than `max_ms`.
+    The wait is drawn evenly from the upper half of the backoff: at least half of what was asked for, so that
+    a service that is down gets its rest, and spread over the other half, so that events that failed together
+    do not come back together. The backoff is `initial_ms`, with `exponential` doubled for each attempt after
+    the first, and never more than `max_ms`.
 
     Args:
         policy: The event's.

@@ -1,7 +1,7 @@
 """Where an event goes: tenant and event name to the current revision's runtime, queue and schema.
 
-Pure and immutable: a change makes a new table that shares all but the changed tenant's part with the old one, so a
-request that is under way keeps the table it started with.
+Pure and immutable: a change makes a new table that shares all but the changed tenant's part with the old one,
+so a request that is under way keeps the table it started with.
 """
 
 from collections.abc import Iterable, Mapping
@@ -26,11 +26,13 @@ class Route(msgspec.Struct, frozen=True):
 
 
 class Routes:
-    """Routes of all tenants. Where two jobs of a tenant define one event, the job whose id sorts first has it."""
+    """Routes of all tenants. Where two jobs of one define an event, the job whose id sorts first has it."""
 
     __slots__ = ("_jobs", "_table")
 
-    def __init__(self, jobs: Mapping[str, Mapping[str, Revision]], table: Mapping[str, Mapping[str, Route]]) -> None:
+    def __init__(
+        self, jobs: Mapping[str, Mapping[str, Revision]], table: Mapping[str, Mapping[str, Route]]
+    ) -> None:
         self._jobs = jobs
         self._table = table
 
