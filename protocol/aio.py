@@ -1,0 +1,198 @@
+"""The protocol on an asyncio loop: calls to nodes, and requests and messages answered by coroutines."""
+
+import asyncio
+import itertools
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from jobico import limits
+from jobico.errors import DeadlineExceeded, NodeUnavailable, ProtocolError
+from jobico.logs import Action, get_logger
+from protocol import codec
+from protocol.authorisation import Caller
+from protocol.client import check_reply
+from protocol.gate import Gate, Request
+from protocol.messages import Failure, Message
+from protocol.sockets import Socket, Wire
+from protocol.watching import Watch, watch
+
+__all__ = ["AsyncClient", "AsyncHandler", "AsyncServer"]
+
+AsyncHandler = Callable[[Any, Caller], Awaitable[Message]]
+"""Answers a request, or raises a `JobicoError`."""
+
+
+class AsyncClient:
+    """Calls nodes, any number of calls at once. It belongs to one loop.
+
+    Args:
+        wire: Where its sockets come from.
+        sender: What its messages say of who sends them; for people.
+    """
+
+    def __init__(self, wire: Wire, sender: str) -> None:
+        self._wire = wire
+        self._sender = sender
+        self._peers: dict[tuple[str, str], _Peer] = {}
+        self._count = itertools.count(1)
+
+    async def call(
+        self,
+        endpoint: str,
+        message: Message,
+        *,
+        timeout_ms: float = limits.CALL_TIMEOUT_MS,
+        server_key: str = "",
+    ) -> Any:
+        """The reply to `message`, of its `REPLY` type.
+
+        Raises:
+            NodeUnavailable: nobody was there to take it; it was not carried out.
+            DeadlineExceeded: no answer came in time; it may have been carried out.
+            ProtocolError: the answer is not one.
+            JobicoError: what the peer answered.
+        """
+        key = (endpoint, server_key)
+        peer = self._peers.get(key)
+        if peer is None:
+            socket = self._wire.dealer(endpoint, server_key=server_key)
+            peer = self._peers[key] = _Peer(asyncio.get_running_loop(), socket)
+        correlation = str(next(self._count))
+        frames = [b"", *codec.encode(message, correlation=correlation, sender=self._sender)]
+        sent = False
+        try:
+            async with asyncio.timeout(timeout_ms / 1_000):
+                while not (sent := peer.watch.send(frames)):
+                    await peer.writable()
+                reply = await peer.reply(correlation)
+        except TimeoutError as error:
+            if sent:
+                raise DeadlineExceeded(
+                    f"{endpoint} gave no answer to {message.TYPE} within {timeout_ms:.0f} ms."
+                ) from error
+            raise NodeUnavailable(
+                f"Nobody answers at {endpoint}: is the node running? See `jobico status`."
+            ) from error
+        return check_reply(message, reply)
+
+    def close(self) -> None:
+        """Closes its sockets; calls under way are cancelled."""
+        for peer in self._peers.values():
+            peer.close()
+        self._peers.clear()
+
+
+class _Peer:
+    """One DEALER and the calls that wait on it."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, socket: Socket) -> None:
+        self._loop = loop
+        self._socket = socket
+        self._replies: dict[str, asyncio.Future[Message]] = {}
+        self._writers: list[asyncio.Future[None]] = []
+        self.watch = watch(loop, socket, self._received, on_writable=self._wake_writers)
+
+    async def writable(self) -> None:
+        """Returns when a send may pass."""
+        future: asyncio.Future[None] = self._loop.create_future()
+        self._writers.append(future)
+        await future
+
+    async def reply(self, correlation: str) -> Message:
+        """The reply to the call of that correlation id."""
+        future: asyncio.Future[Message] = self._loop.create_future()
+        self._replies[correlation] = future
+        try:
+            return await future
+        finally:
+            del self._replies[correlation]
+
+    def close(self) -> None:
+        """Gives up all that wait."""
+        self.watch.close()
+        self._socket.close(linger=0)
+        for reply in self._replies.values():
+            reply.cancel()
+        self._wake_writers()
+
+    def _wake_writers(self) -> None:
+        writers, self._writers = self._writers, []
+        for future in writers:
+            if not future.done():
+                future.set_result(None)
+
+    def _received(self, frames: list[bytes]) -> None:
+        try:
+            header, message = codec.decode(frames[1:], bytes_max=limits.UPLOAD_MESSAGE_BYTES_MAX)
+        except ProtocolError as error:
+            get_logger().warning("message refused", action=Action.MESSAGE_REFUSED, error=error.message)
+            try:
+                header = codec.decode_header(frames[1])
+            except (ProtocolError, IndexError):
+                return
+            message = Failure(code=error.code, message=error.message)
+        future = self._replies.get(header.correlation)
+        if future is not None and not future.done():
+            future.set_result(message)
+
+
+class AsyncServer:
+    """Answers the requests that come on a `rep` with coroutines, many at once. It belongs to one loop.
+
+    Args:
+        wire: What the socket comes from.
+        socket: A `rep`.
+        handlers: By the type of the request.
+        bytes_max: The most that a request may take.
+    """
+
+    def __init__(
+        self,
+        wire: Wire,
+        socket: Socket,
+        handlers: Mapping[type[Message], AsyncHandler],
+        *,
+        bytes_max: int = limits.MESSAGE_BYTES_MAX,
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._socket = socket
+        self._handlers = handlers
+        keyring = wire.keyring if wire.secure else None
+        self._gate = Gate(socket, handlers.keys(), sender=wire.name, keyring=keyring, bytes_max=bytes_max)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._watch = Watch(self._loop, socket, self._read_one)
+
+    @property
+    def refused(self) -> int:
+        """How many messages were not taken."""
+        return self._gate.refused
+
+    async def close(self) -> None:
+        """Takes no more requests and cancels those under way; the socket stays open."""
+        self._watch.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _read_one(self) -> bool:
+        received = self._gate.receive()
+        if received is None:
+            return False
+        request = self._gate.request(*received)
+        if isinstance(request, list):
+            self._watch.send(request)
+        elif request is not None:
+            task = self._loop.create_task(self._carry_out(request))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        return True
+
+    async def _carry_out(self, request: Request) -> None:
+        reply: Message | BaseException
+        try:
+            if len(self._tasks) > limits.REQUESTS_UNDER_WAY_MAX:
+                raise NodeUnavailable("The node has too many requests under way: ask again later.")
+            reply = await self._handlers[type(request.message)](request.message, request.caller)
+        except Exception as error:
+            reply = error
+        self._watch.send(self._gate.answer(request, reply))

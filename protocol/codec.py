@@ -1,0 +1,161 @@
+"""Messages to bytes and back: two frames, bounds first. It owns the bytes; it never touches a socket.
+
+A message is a header frame, the msgpack array `[version, type, correlation, sender]`, and a payload frame, the
+msgpack map of the type's fields (`SPEC.md`). What comes in is checked in this order: size, then that it is plain
+bounded msgpack, then version, then type, then shape. Everything else is a `ProtocolError`.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgpack
+import msgspec
+
+from jobico import limits
+from jobico.errors import ProtocolError
+from protocol.messages import MESSAGES, Message
+
+__all__ = ["PROTOCOL_VERSION", "Header", "decode", "encode"]
+
+PROTOCOL_VERSION: Final = 1
+"""What the first element of every header says; it changes when an old peer could misread a new one."""
+
+# PERF: a batch of 100 deliveries takes 0.11 us an item with this encoder, 0.63 us with `msgpack.packb` over
+# `msgspec.to_builtins`; both write the same bytes (tests/unit/test_codec.py). Reading is 1.0 us an item.
+_encoder = msgspec.msgpack.Encoder()
+
+
+class Header(msgspec.Struct, frozen=True, array_like=True):
+    """What every message says of itself. Elements that a newer peer appends are ignored."""
+
+    version: int
+    type: str
+    correlation: str  # of a request, and of its reply; else empty
+    sender: str  # for people: never trusted (see `protocol/security.py`)
+
+
+def encode(message: Message, *, correlation: str = "", sender: str = "") -> list[bytes]:
+    """The two frames of `message`."""
+    header = _encoder.encode(Header(PROTOCOL_VERSION, message.TYPE, correlation, sender))
+    assert len(header) <= limits.HEADER_FRAME_BYTES_MAX
+    return [header, _encoder.encode(message)]
+
+
+def decode(frames: Sequence[bytes], *, bytes_max: int = limits.MESSAGE_BYTES_MAX) -> tuple[Header, Message]:
+    """The header and the message in two frames.
+
+    Args:
+        frames: What came off the socket, less any envelope or topic.
+        bytes_max: The most that the payload may take.
+
+    Raises:
+        ProtocolError: the frames are no message of this version of the protocol.
+    """
+    if len(frames) != 2:
+        raise ProtocolError(f"A message has 2 frames, this one has {len(frames)}.")
+    header = decode_header(frames[0])
+    if len(frames[1]) > bytes_max:
+        raise ProtocolError(f"A {header.type} of {len(frames[1])} bytes is over the bound of {bytes_max}.")
+    kind = MESSAGES.get(header.type)
+    if kind is None:
+        raise ProtocolError(f"This node does not know the message type {header.type[:64]!r}.")
+    payload = _unpack(frames[1])
+    if kind in _OPEN:
+        _check_depth(payload)
+    try:
+        return header, msgspec.convert(payload, kind, builtin_types=(bytes,))
+    except msgspec.ValidationError as error:
+        raise ProtocolError(f"This is no {header.type}: {error}.") from error
+
+
+def decode_header(frame: bytes) -> Header:
+    """The header in a frame; it is of this version.
+
+    Raises:
+        ProtocolError: it is too long, no header, or of another version.
+    """
+    if len(frame) > limits.HEADER_FRAME_BYTES_MAX:
+        raise ProtocolError(
+            f"A header of {len(frame)} bytes is over the bound of {limits.HEADER_FRAME_BYTES_MAX}."
+        )
+    raw = _unpack(frame)
+    # NOTE: the version is looked at alone, before the shape: another version may have another shape.
+    if not isinstance(raw, list) or not raw or type(raw[0]) is not int:
+        raise ProtocolError("A header is an array that begins with the version of the protocol.")
+    if raw[0] != PROTOCOL_VERSION:
+        raise ProtocolError(
+            f"The peer speaks version {raw[0]} of the protocol, this node version {PROTOCOL_VERSION}."
+        )
+    try:
+        return msgspec.convert(raw, Header, builtin_types=(bytes,))
+    except msgspec.ValidationError as error:
+        raise ProtocolError(f"This is no header: {error}.") from error
+
+
+def _refuse_extension(code: int, data: bytes) -> object:
+    raise ValueError(f"extension type {code}")
+
+
+def _unpack(data: bytes) -> Any:
+    """Plain msgpack as lists, dicts with text keys, and scalars."""
+    try:
+        return msgpack.unpackb(
+            data,
+            raw=False,
+            use_list=True,  # SAFETY: a list of a claimed length is made of untouched zero pages, a tuple is not
+            strict_map_key=True,
+            unicode_errors="strict",
+            ext_hook=_refuse_extension,
+            max_str_len=len(data),
+            max_bin_len=len(data),
+            max_array_len=min(len(data), limits.MESSAGE_ITEMS_MAX),
+            max_map_len=len(data) // 2,
+            max_ext_len=0,
+        )
+    except (ValueError, TypeError, OverflowError, RecursionError, MemoryError) as error:
+        raise ProtocolError(f"This is not plain msgpack: {type(error).__name__} {error}"[:200]) from error
+
+
+def _check_depth(payload: object) -> None:
+    """Refuses nests deeper than MESSAGE_DEPTH_MAX; breadth first, so that a deep one costs no stack."""
+    level = [payload]
+    for _ in range(limits.MESSAGE_DEPTH_MAX + 1):
+        inner: list[object] = []
+        for value in level:
+            if type(value) is dict:
+                inner.extend(value.values())
+            elif type(value) is list:
+                inner.extend(value)
+        if not inner:
+            return
+        level = inner
+    raise ProtocolError(f"A message nests deeper than {limits.MESSAGE_DEPTH_MAX}.")
+
+
+def _open_types() -> frozenset[type[Message]]:
+    """Types that hold `Any` somewhere: of these alone the shape does not bound the depth."""
+    return frozenset(kind for kind in MESSAGES.values() if _holds_any(msgspec.inspect.type_info(kind), set()))
+
+
+def _holds_any(info: object, seen: set[type]) -> bool:
+    match info:
+        case msgspec.inspect.AnyType() | msgspec.inspect.CustomType():  # `object` is a custom type
+            return True
+        case msgspec.inspect.StructType(cls=cls, fields=fields):
+            if cls in seen:
+                return False
+            seen.add(cls)
+            return any(_holds_any(field.type, seen) for field in fields)
+        case msgspec.inspect.DictType(value_type=value_type):
+            return _holds_any(value_type, seen)
+        case msgspec.inspect.VarTupleType(item_type=item_type):
+            return _holds_any(item_type, seen)
+        case msgspec.inspect.TupleType(item_types=item_types):
+            return any(_holds_any(item, seen) for item in item_types)
+        case msgspec.inspect.UnionType(types=types):
+            return any(_holds_any(item, seen) for item in types)
+        case _:
+            return False
+
+
+_OPEN: Final = _open_types()

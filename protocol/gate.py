@@ -1,0 +1,171 @@
+"""What a server does to bytes before a handler sees a message, and to an answer before it is bytes.
+
+Both servers (`server.py` on a poll loop, `aio.py` on asyncio) stand on it. Garbage is counted and logged at most
+once a second; it never raises.
+"""
+
+import time
+from collections.abc import Collection, Sequence
+from typing import Any, Final, NamedTuple
+
+import msgspec
+import zmq
+
+from jobico import limits
+from jobico.errors import Internal, JobicoError, ProtocolError, TooLarge, Unauthenticated
+from jobico.logs import Action, get_logger
+from protocol import codec
+from protocol.authorisation import LOCAL, Caller, authorise
+from protocol.messages import Failure, Message
+from protocol.security import Keyring
+from protocol.sockets import Socket
+
+__all__ = ["Gate", "Request"]
+
+_LOG_EACH_S: Final = 1.0
+_ENVELOPE_FRAMES_MAX: Final = 4
+_SLOW_S: Final = 1.0
+
+
+class Request(NamedTuple):
+    """A request that may be carried out, and the way back to who asked."""
+
+    envelope: list[bytes]
+    correlation: str
+    message: Message
+    caller: Caller
+    begun_s: float
+
+
+class Gate:
+    """The checks on one bound or subscribing socket.
+
+    Attributes:
+        refused: How many messages were no message, or not the sender's to send.
+    """
+
+    def __init__(
+        self,
+        socket: Socket,
+        kinds: Collection[type[Message]],
+        *,
+        sender: str,
+        keyring: Keyring | None = None,
+        bytes_max: int = limits.MESSAGE_BYTES_MAX,
+    ) -> None:
+        self._socket = socket
+        self._kinds = frozenset(kinds)
+        self._sender = sender
+        self._keyring = keyring
+        self._bytes_max = bytes_max
+        self._logged_s = -_LOG_EACH_S
+        self._log = get_logger()
+        self.refused = 0
+
+    def receive(self) -> tuple[list[bytes], Caller | None] | None:
+        """The next message that is there and who sent it (None: a key that is not let in), or None."""
+        try:
+            if self._keyring is None:
+                return self._socket.recv_multipart(flags=zmq.DONTWAIT), LOCAL
+            frames = self._socket.recv_multipart(flags=zmq.DONTWAIT, copy=False)
+        except zmq.Again:
+            return None
+        return [frame.bytes for frame in frames], self._caller_of(frames[-1])
+
+    def message(self, frames: Sequence[bytes], caller: Caller | None) -> Message | None:
+        """The message in frames that no answer is due for, or None."""
+        try:
+            return self._admit(frames, caller)
+        except JobicoError as error:
+            self.refuse(error)
+            return None
+
+    def request(self, frames: list[bytes], caller: Caller | None) -> Request | list[bytes] | None:
+        """The request in frames with an envelope, or the frames that refuse it, or None where none can be sent."""
+        begun_s = time.monotonic()
+        try:
+            end = frames.index(b"", 1, _ENVELOPE_FRAMES_MAX) + 1
+        except ValueError:
+            self.refuse(ProtocolError("A request has an envelope that ends with an empty frame."))
+            return None
+        envelope, content = frames[:end], frames[end:]
+        try:
+            message = self._admit(content, caller)
+            correlation = codec.decode_header(content[0]).correlation
+        except JobicoError as error:
+            self.refuse(error)
+            # SECURITY: a key that is not let in is cut off, so it hears nothing.
+            return None if caller is None else self._failure(envelope, _correlation_of(content), error)
+        return Request(envelope, correlation, message, caller or LOCAL, begun_s)
+
+    def answer(self, request: Request, reply: Message | BaseException) -> list[bytes]:
+        """The frames that answer a request with what its handler returned or raised."""
+        elapsed_s = time.monotonic() - request.begun_s
+        facts = {
+            "type": request.message.TYPE,
+            "role": request.caller.role,
+            "duration_ms": round(elapsed_s * 1e3, 3),
+        }
+        if isinstance(reply, Message):
+            log = self._log.warning if elapsed_s > _SLOW_S else self._log.debug
+            log("request answered", action=Action.REQUEST, **facts)
+            frames = codec.encode(reply, correlation=request.correlation, sender=self._sender)
+            if len(frames[1]) <= limits.UPLOAD_MESSAGE_BYTES_MAX:
+                return request.envelope + frames
+            reply = TooLarge(
+                f"The answer has {len(frames[1])} bytes, over the bound of a message: ask for less."
+            )
+        error = reply if isinstance(reply, JobicoError) else None
+        if error is None:
+            self._log.error("request failed", action=Action.REQUEST_FAILED, exc_info=reply, **facts)
+            error = Internal("The node met a fault that it did not foresee: its log has the reason.")
+        else:
+            self._log.info("request refused", action=Action.REQUEST_FAILED, code=error.code, **facts)
+        return self._failure(request.envelope, request.correlation, error)
+
+    def refuse(self, error: JobicoError) -> None:
+        """Counts a message that is not taken."""
+        self.refused += 1
+        now_s = time.monotonic()
+        if now_s - self._logged_s >= _LOG_EACH_S:
+            self._logged_s = now_s
+            self._log.warning(
+                "message refused",
+                action=Action.MESSAGE_REFUSED,
+                code=error.code,
+                error=error.message,
+                refused=self.refused,
+            )
+
+    def _caller_of(self, frame: zmq.Frame) -> Caller | None:
+        assert self._keyring is not None
+        try:
+            user_id = frame.get("User-Id")
+        except zmq.ZMQError:
+            return None
+        return self._keyring.caller(str(user_id))
+
+    def _admit(self, frames: Sequence[bytes], caller: Caller | None) -> Message:
+        if caller is None:
+            raise Unauthenticated("The sender's key is not let in.")
+        _, message = codec.decode(frames, bytes_max=self._bytes_max)
+        if type(message) not in self._kinds:
+            raise ProtocolError(f"This socket takes no {message.TYPE}.")
+        return authorise(caller, message)
+
+    def _failure(self, envelope: list[bytes], correlation: str, error: JobicoError) -> list[bytes]:
+        reply: Any = Failure(code=error.code, message=error.message, detail=error.detail)
+        try:
+            frames = codec.encode(reply, correlation=correlation, sender=self._sender)
+        except (TypeError, ValueError, msgspec.MsgspecError):
+            frames = codec.encode(
+                Failure(code=error.code, message=error.message), correlation=correlation, sender=self._sender
+            )
+        return envelope + frames
+
+
+def _correlation_of(content: Sequence[bytes]) -> str:
+    try:
+        return codec.decode_header(content[0]).correlation
+    except (ProtocolError, IndexError):
+        return ""
