@@ -1,0 +1,162 @@
+"""The gunicorn worker of the listener: what gunicorn's own leaves open to a hostile or slow sender.
+
+It owns connections: how many, how long one may take to say what it wants, what an unreadable request is answered,
+and how they end when the node is told to stop. It knows nothing of events.
+"""
+
+import asyncio
+import os
+import signal
+from typing import Any, Final, cast
+
+from gunicorn.arbiter import Arbiter
+from gunicorn.asgi.protocol import ASGIProtocol
+from gunicorn.workers.gasgi import ASGIWorker
+
+from jobico import limits
+from nodes.listener.problems import MEDIA_TYPE, Problem, problem
+
+__all__ = ["IntakeProtocol", "ListenerWorker"]
+
+_UNREADABLE: Final = {
+    414: problem("too-large", "The request line is too long.", status=414),
+    431: problem("headers-too-large", "The headers are too many or too long."),
+    500: problem("internal", "The fault is logged; the same request may go through later."),
+    501: problem("not-implemented", "The transfer coding is not known here; chunked alone is."),
+}
+_BAD_REQUEST: Final = problem("invalid-input", "The request is not well-formed HTTP/1.1.")
+_CROWDED: Final = problem("node-unavailable", "Too many connections are open; try again.")
+_REASONS: Final = {
+    400: "Bad Request", 414: "URI Too Long", 431: "Request Header Fields Too Large",
+    500: "Internal Server Error", 501: "Not Implemented", 503: "Service Unavailable",
+}  # fmt: skip
+
+
+_TICK_S: Final = 1.0
+_DRAIN_POLL_S: Final = 0.02
+
+
+def _response(answer: Problem) -> bytes:
+    extra = "".join(f"{name}: {value}\r\n" for name, value in answer.headers)
+    head = (
+        f"HTTP/1.1 {answer.status} {_REASONS[answer.status]}\r\nContent-Type: {MEDIA_TYPE}\r\n"
+        f"Content-Length: {len(answer.body)}\r\n{extra}Connection: close\r\n\r\n"
+    )
+    return head.encode("latin-1") + answer.body
+
+
+class IntakeProtocol(ASGIProtocol):  # type: ignore[misc]
+    """One connection. gunicorn parses and frames; the bounds it does not have are here."""
+
+    def __init__(self, worker: "ListenerWorker") -> None:
+        super().__init__(worker)
+        self._head_bytes = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Refuses a connection past the bound; else gives it a deadline for its first headers."""
+        worker = self.worker
+        if worker.nr_conns >= limits.CONNECTIONS_MAX:
+            worker.nr_conns += 1  # connection_lost takes it back
+            self.transport, self._closed = transport, True
+            cast("asyncio.Transport", transport).write(_response(_CROWDED))
+            transport.close()
+            return
+        super().connection_made(transport)
+        worker.connections.add(self)
+        # NOTE: gunicorn has no bound on the first headers; its timer between requests bounds all later ones.
+        self._keepalive_handle = worker.loop.call_later(limits.HEAD_MS_MAX / 1_000, self._keepalive_timeout)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forgets the connection."""
+        self.worker.connections.discard(self)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Bounds the bytes of headers that are not complete yet."""
+        if self._closed:
+            return
+        super().data_received(data)
+        if self._current_request is not None:
+            self._head_bytes = 0
+            return
+        self._head_bytes += len(data)
+        if self._head_bytes > limits.HEAD_BYTES_MAX and not self._closed:
+            self._send_error_response(431, "")
+            self._close_transport()
+            self._request_ready.set()
+
+    def close_if_idle(self) -> None:
+        """Closes the connection unless a request is being served on it."""
+        if self._awaiting_request and not self._finishing_calls:
+            self._keepalive_timeout()
+
+    def _is_websocket_upgrade(self, request: Any) -> bool:
+        return False
+
+    def _send_error_response(self, status: int, message: str, extra_headers: Any = ()) -> None:
+        # SECURITY: gunicorn's message quotes the request; what cannot be read is not repeated.
+        self._safe_write(_response(_UNREADABLE.get(status, _BAD_REQUEST)))
+
+
+class ListenerWorker(ASGIWorker):  # type: ignore[misc]
+    """The one worker. SIGTERM and SIGINT both mean: take no more, finish what is under way, stop.
+
+    `asgi` is a `nodes.listener.app.Edge`: it is started and stopped here and not by ASGI's lifespan messages,
+    which gunicorn gives 30 s, and a large queue may take longer than that to recover.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.connections: set[IntakeProtocol] = set()
+        self._stopping = asyncio.Event()
+
+    def load_wsgi(self) -> None:
+        """Builds the application, which learns here at what address it is served."""
+        self.asgi = self.app.load_on(self.sockets[0].sock.getsockname())
+
+    def init_signals(self) -> None:
+        """Has the loop handle signals; SIGHUP is for the master."""
+        super().init_signals()
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    def handle_exit_signal(self) -> None:
+        """SIGTERM."""
+        self.alive = False  # from now on answers say `Connection: close`
+        self._stopping.set()
+
+    def handle_quit_signal(self) -> None:
+        """SIGINT and SIGQUIT."""
+        self.handle_exit_signal()
+
+    async def _serve(self) -> None:
+        ticking = asyncio.create_task(self._tick())
+        try:
+            await self.asgi.start()
+        except Exception:
+            self.log.exception("The listener cannot start.")
+            # NOTE: with this status the master ends too, so that the supervisor decides about another try.
+            raise SystemExit(Arbiter.WORKER_BOOT_ERROR) from None
+        server = await self.loop.create_server(
+            lambda: IntakeProtocol(self), sock=self.sockets[0].sock, backlog=self.cfg.backlog
+        )
+        self.servers.append(server)
+        await self._stopping.wait()
+        await self._shutdown()
+        ticking.cancel()
+
+    async def _tick(self) -> None:
+        while True:
+            self.notify()  # the master ends a worker that does not say so in time
+            if self.ppid != os.getppid():
+                self.handle_exit_signal()
+            await asyncio.sleep(_TICK_S)
+
+    async def _shutdown(self) -> None:
+        self.servers[0].close()
+        self.asgi.begin_drain()
+        for connection in tuple(self.connections):
+            connection.close_if_idle()
+        deadline_s = self.loop.time() + self.app.settings.drain_ms / 1_000
+        while self.nr_conns and self.loop.time() < deadline_s:
+            await asyncio.sleep(_DRAIN_POLL_S)
+        await self.asgi.stop()
