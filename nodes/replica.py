@@ -92,8 +92,8 @@ class Replica:
     def observe(self, seq: int, epoch: str) -> None:
         """Compares with what control says is its last change; begins loading where changes were lost.
 
-        NOTE: the answer to a heartbeat can overtake changes that are still under way, so a change is lost only
-        if it is not in by the answer after that.
+        NOTE: the answer to a heartbeat can overtake changes that are still under way, so a change is lost
+        only if it is not in by the answer after that.
         """
         if not self.loading and (epoch != self.epoch or self.seq < self._promised):
             self._begin_loading(None)
