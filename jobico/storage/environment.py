@@ -1,0 +1,256 @@
+"""One LMDB environment: opened once a process, checked for kind and schema version, closed once.
+
+Owns the directory of a store (mode 0700), its map and its named tables. Never decides what is in a table, and never
+writes after `open`: that is `Writer`'s alone.
+
+    meta   b"kind"    -> which store this is, such as b"queue"
+           b"schema"  -> the version of its layout, decimal
+
+Crash safety is LMDB's: pages are copied on write and a commit syncs them before it syncs the root that makes them
+visible, so what a killed process or a power cut leaves is the last committed transaction, whole.
+"""
+
+import os
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, Self
+
+import lmdb
+
+from jobico import limits
+from jobico.errors import StorageUnavailable, StoreVersion
+
+__all__ = ["META", "Environment", "Txn", "unavailable"]
+
+META: Final = "meta"
+
+_open_paths: set[tuple[int, str]] = set()  # (process, real path)
+
+
+def unavailable(path: Path, error: Exception) -> StorageUnavailable:
+    """The error to give a caller for what LMDB or the system said of the store at `path`."""
+    if isinstance(error, lmdb.MapFullError):
+        reason = "its map is full: let the backlog drain, or start it with a larger map"
+    elif isinstance(error, lmdb.DiskError):
+        reason = "the disk is full: free some space, it goes on by itself"
+    elif isinstance(error, lmdb.ReadonlyError | PermissionError):
+        reason = f"it is not writable by user {os.getuid()}: give it the directory, or choose another JOBICO_HOME"
+    else:
+        reason = f"the system answered: {error}"
+    return StorageUnavailable(f"The store at {path} cannot be used: {reason}.")
+
+
+class Txn:
+    """One transaction on named tables; ends with its `with` block. A write is committed by `Writer` alone."""
+
+    __slots__ = ("_tables", "raw")
+
+    def __init__(self, raw: lmdb.Transaction, tables: Mapping[str, object]) -> None:
+        self.raw = raw
+        self._tables = tables
+
+    def get(self, table: str, key: bytes) -> bytes | None:
+        """The value of `key`, or None."""
+        value: bytes | None = self.raw.get(key, db=self._tables[table])
+        return value
+
+    def put(
+        self, table: str, key: bytes, value: bytes, *, overwrite: bool = True, append: bool = False
+    ) -> bool:
+        """Stores `value`; False where the key is there and `overwrite` is not. `append` needs the largest key."""
+        return bool(self.raw.put(key, value, overwrite=overwrite, append=append, db=self._tables[table]))
+
+    def delete(self, table: str, key: bytes) -> bool:
+        """Deletes `key`; False where it is not there."""
+        return bool(self.raw.delete(key, db=self._tables[table]))
+
+    def pop(self, table: str, key: bytes) -> bytes | None:
+        """Deletes `key` and answers what it held, or None."""
+        value: bytes | None = self.raw.pop(key, db=self._tables[table])
+        return value
+
+    def cursor(self, table: str) -> lmdb.Cursor:
+        """A cursor on `table`, not yet placed."""
+        return self.raw.cursor(db=self._tables[table])
+
+    def items(self, table: str, prefix: bytes = b"", *, start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+        """Keys that begin with `prefix`, in order, with their values; from `start` on where it is given."""
+        cursor = self.cursor(table)
+        if not cursor.set_range(start or prefix):
+            return
+        for key, value in cursor:
+            if not key.startswith(prefix):
+                return
+            yield key, value
+
+    def items_reversed(
+        self, table: str, prefix: bytes = b"", *, before: bytes = b""
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """Keys that begin with `prefix`, in reverse order, with values; only those below `before` if given."""
+        cursor = self.cursor(table)
+        placed = cursor.set_range(before) if before else cursor.set_range(_after(prefix)) if prefix else False
+        if not (cursor.prev() if placed else cursor.last()):
+            return
+        for key, value in cursor.iterprev():
+            if not key.startswith(prefix):
+                return
+            yield key, value
+
+    def count(self, table: str) -> int:
+        """How many keys `table` has."""
+        return int(self.raw.stat(self._tables[table])["entries"])
+
+
+def _after(prefix: bytes) -> bytes:
+    """The smallest key that sorts behind every key with that prefix."""
+    head = prefix.rstrip(b"\xff")
+    return head[:-1] + bytes([head[-1] + 1]) if head else prefix + b"\xff" * 8
+
+
+class Environment:
+    """One store of this process; made by `open`, after any fork."""
+
+    def __init__(self, path: Path, tables: Sequence[str], map_bytes: int) -> None:
+        self.path = path
+        self.map_bytes = map_bytes
+        self._names = tables
+        self._key = (os.getpid(), os.path.realpath(path))
+        self._gate = threading.Condition()
+        self._readers = 0
+        assert self._key not in _open_paths, f"{path} is open in this process already"
+        self._connect()
+        _open_paths.add(self._key)
+
+    @classmethod
+    def open(cls, path: Path, *, kind: str, schema: int, tables: Sequence[str], map_bytes: int) -> Self:
+        """Opens the store in directory `path`, making it if it is not there.
+
+        Args:
+            path: The directory; it becomes mode 0700.
+            kind: Which store it is; a directory that holds another kind is refused.
+            schema: The version of the layout that this code reads and writes.
+            tables: The names of its tables, `meta` aside.
+            map_bytes: The most it may ever take; address space, not disk.
+
+        Raises:
+            StorageUnavailable: the directory or its files cannot be made, read or written.
+            StoreVersion: it holds another kind of store, or another version of the layout.
+        """
+        try:
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            path.chmod(0o700)
+            env = cls(path, (META, *tables), map_bytes)
+        except lmdb.VersionMismatchError as error:
+            raise StoreVersion(f"The store at {path} was written by another LMDB: restore it from a backup.") from error
+        except (lmdb.Error, OSError) as error:
+            raise unavailable(path, error) from error
+        try:
+            env._claim(kind, schema)
+        except lmdb.Error as error:
+            env.close()
+            raise unavailable(path, error) from error
+        except StoreVersion:
+            env.close()
+            raise
+        return env
+
+    def _connect(self) -> None:
+        self.raw = lmdb.open(
+            str(self.path),
+            map_size=self.map_bytes,
+            max_dbs=len(self._names),
+            max_readers=limits.STORE_READERS_MAX,
+            max_spare_txns=4,
+            mode=0o600,
+        )
+        # NOTE: a reader that was killed pins the pages it read; its slot is freed here.
+        self.raw.reader_check()
+        self.tables = {name: self.raw.open_db(name.encode()) for name in self._names}
+
+    def _claim(self, kind: str, schema: int) -> None:
+        """Marks a new store as `kind` of `schema`, or checks the marks of an old one."""
+        with self.raw.begin(write=True) as raw:
+            txn = Txn(raw, self.tables)
+            found = txn.get(META, b"kind")
+            if found is None:
+                txn.put(META, b"kind", kind.encode())
+                txn.put(META, b"schema", b"%d" % schema)
+                return
+            version = int(txn.get(META, b"schema") or 0)
+        if found != kind.encode():
+            raise StoreVersion(
+                f"{self.path} holds a store of kind {found.decode()!r}, not {kind!r}: "
+                "choose another JOBICO_HOME or node name."
+            )
+        if version != schema:
+            older = version < schema
+            raise StoreVersion(
+                f"The store at {self.path} has layout {version}, this Jobico reads {schema}: "
+                + ("restore its backup with the version that made it." if older else "upgrade Jobico."),
+                detail={"found": version, "supported": schema},
+            )
+
+    @contextmanager
+    def read(self) -> Iterator[Txn]:
+        """A snapshot to read from; keep it short, it pins the pages that it sees."""
+        with self._gate:
+            self._readers += 1
+        try:
+            with self.raw.begin() as raw:
+                yield Txn(raw, self.tables)
+        except lmdb.Error as error:
+            raise unavailable(self.path, error) from error
+        finally:
+            with self._gate:
+                self._readers -= 1
+                self._gate.notify_all()
+
+    def begin(self) -> Txn:
+        """A write transaction, for `Writer` alone."""
+        return Txn(self.raw.begin(write=True), self.tables)
+
+    def reopen(self) -> None:
+        """Closes and opens the environment: the only way on after LMDB failed to write a root page."""
+        with self._gate:
+            self._gate.wait_for(lambda: not self._readers)
+            self.raw.close()
+            self._connect()
+
+    def backup(self, target: Path) -> None:
+        """Writes a compact, consistent copy into the new or empty directory `target`, while others read and write.
+
+        Raises:
+            StorageUnavailable: `target` is not empty, or cannot be written.
+        """
+        try:
+            target.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if any(target.iterdir()):
+                raise StorageUnavailable(f"{target} is not empty: name a new directory for the backup.")
+            with self._gate:
+                self._readers += 1
+            try:
+                self.raw.copy(str(target), compact=True)
+            finally:
+                with self._gate:
+                    self._readers -= 1
+                    self._gate.notify_all()
+            _sync_directory(target)
+        except (lmdb.Error, OSError) as error:
+            raise unavailable(target, error) from error
+
+    def close(self) -> None:
+        """Closes the environment; nothing may use it any more."""
+        self.raw.close()
+        _open_paths.discard(self._key)
+
+
+def _sync_directory(path: Path) -> None:
+    """Syncs a directory and the files in it, so that a copy survives a power cut."""
+    for name in (*path.iterdir(), path):
+        descriptor = os.open(name, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,110 @@
+"""How a value rests in a table: with its checksum, in parts that each fit one page.
+
+    key            -> crc32 of the whole value (4) | number of parts (2) | first part
+    key | n (2)    -> part n, from 1 on
+
+Keys are of one fixed length within a table, so parts sort directly behind their key. Parts of one page need no run
+of neighbouring free pages: a map that is nearly full and fragmented still takes them (SAFETY: settlements from the
+reserve rely on that), and LMDB never searches its free list for a run.
+"""
+
+import struct
+from typing import Final
+from zlib import crc32
+
+import lmdb
+
+from jobico.errors import CorruptRecord
+
+__all__ = ["PART_BYTES", "delete_value", "get_value", "pop_value", "seal", "seal_parts", "unseal"]
+
+PART_BYTES: Final = 4080  # a page of 4096 less its header
+
+_HEAD = struct.Struct(">IH")
+_FIRST_BYTES: Final = PART_BYTES - _HEAD.size
+_SINGLE: Final = b"\x00\x01"
+_PART = struct.Struct(">H")
+
+
+def seal(value: bytes) -> bytes:
+    """`value` with its checksum in front: the form of a value that is always short."""
+    return crc32(value).to_bytes(4) + value
+
+
+def unseal(sealed: bytes) -> bytes:
+    """What `seal` was given.
+
+    Raises:
+        CorruptRecord: it does not match its checksum.
+    """
+    value = sealed[4:]
+    if len(sealed) < 4 or crc32(value).to_bytes(4) != sealed[:4]:
+        raise CorruptRecord("A stored value does not match its checksum: it is set aside.")
+    return value
+
+
+def seal_parts(key: bytes, value: bytes) -> list[tuple[bytes, bytes]]:
+    """The rows that hold `value` under `key`, in key order."""
+    if len(value) <= _FIRST_BYTES:
+        return [(key, crc32(value).to_bytes(4) + _SINGLE + value)]
+    starts = range(_FIRST_BYTES, len(value), PART_BYTES)
+    rows = [(key, _HEAD.pack(crc32(value), len(starts) + 1) + value[:_FIRST_BYTES])]
+    rows += [(key + _PART.pack(n), value[at : at + PART_BYTES]) for n, at in enumerate(starts, 1)]
+    return rows
+
+
+def get_value(cursor: lmdb.Cursor, key: bytes) -> bytes | None:
+    """The value under `key`, or None.
+
+    Raises:
+        CorruptRecord: it does not match its checksum.
+    """
+    first = cursor.get(key)
+    return None if first is None else join(cursor, first)
+
+
+def join(cursor: lmdb.Cursor, first: bytes) -> bytes:
+    """The value whose first row the cursor is on; leaves it on the last.
+
+    Raises:
+        CorruptRecord: it does not match its checksum, or a part is missing.
+    """
+    if len(first) < _HEAD.size:
+        raise CorruptRecord("A stored value is cut short: it is set aside.")
+    checksum, parts = _HEAD.unpack_from(first)
+    value = first[_HEAD.size :]
+    if parts > 1:
+        pieces = [value]
+        for _ in range(parts - 1):
+            if not cursor.next():
+                break
+            pieces.append(cursor.value())
+        value = b"".join(pieces)
+    if crc32(value) != checksum:
+        raise CorruptRecord("A stored value does not match its checksum: it is set aside.")
+    return value
+
+
+def pop_value(cursor: lmdb.Cursor, key: bytes) -> bytes | None:
+    """Deletes the value under `key`; answers its first row, for who needs to look at it, or None."""
+    first: bytes | None = cursor.pop(key)
+    if first is not None and first[4:6] != _SINGLE:
+        _delete_parts(cursor, key)
+    return first
+
+
+def delete_value(cursor: lmdb.Cursor, key: bytes) -> bool:
+    """Deletes the value under `key`; False where there is none."""
+    return pop_value(cursor, key) is not None
+
+
+def _delete_parts(cursor: lmdb.Cursor, key: bytes) -> None:
+    """Deletes the parts behind `key`, whose first row is gone; trusts keys, not counts, which may be damaged."""
+    length = len(key) + _PART.size
+    found = cursor.set_range(key)
+    while found:
+        part = cursor.key()
+        if len(part) != length or not part.startswith(key):
+            return
+        cursor.delete()
+        found = bool(cursor.key())
