@@ -1,7 +1,7 @@
-"""A node's poll loop: requests, messages, feeds, timers and calls from other threads, one at a time in one thread.
+"""A node's poll loop: requests, messages, timers and calls from other threads, one at a time in one thread.
 
-It owns when a handler runs. No message and no handler can end it: garbage is counted (`gate.py`), an error of a
-handler is the answer to its request, or a line in the log where no answer is due.
+It owns when a handler runs. No message and no handler can end it: garbage is counted (`gate.py`), an error of
+a handler is the answer to its request, or a line in the log where no answer is due.
 """
 
 import heapq
@@ -21,7 +21,7 @@ from jobico import limits
 from jobico.errors import NodeUnavailable
 from jobico.logs import Action, get_logger
 from protocol.authorisation import Caller
-from protocol.gate import Gate, Request
+from protocol.gate import Gate, Incoming
 from protocol.messages import Message
 from protocol.publishing import Publisher
 from protocol.sockets import Socket, Wire, try_send
@@ -38,7 +38,9 @@ _PUBLISHERS_CHECK_MS: Final = 200
 
 
 class Reactor:
-    """Runs handlers on what comes in. All but `call_soon_threadsafe` and `stop` belong to the thread of `run`.
+    """Runs handlers on what comes in.
+
+    All but `call_soon_threadsafe` and `stop` belong to the thread of `run`.
 
     Args:
         wire: Where the sockets come from.
@@ -72,18 +74,18 @@ class Reactor:
         bytes_max: int = limits.MESSAGE_BYTES_MAX,
     ) -> None:
         """Answers the requests that come on a `rep` with the handler of their type."""
-        gate = self._gate(socket, handlers, bytes_max)
+        gate = self._gate(socket, handlers, bytes_max, trusted=False)
         self._on_readable(socket, lambda: self._requests(socket, gate, handlers))
 
     def on_message(
         self, socket: Socket, handlers: Mapping[type[Message], MessageHandler], *, topics: bool = False
     ) -> None:
         """Gives what comes on a `pull`, or with `topics` on a `sub`, to the handler of its type."""
-        gate = self._gate(socket, handlers, limits.MESSAGE_BYTES_MAX)
+        gate = self._gate(socket, handlers, limits.MESSAGE_BYTES_MAX, trusted=topics)
         self._on_readable(socket, lambda: self._messages(gate, handlers, 1 if topics else 0))
 
     def on_readable(self, socket: Socket, callback: Callable[[], None]) -> None:
-        """Calls `callback` while there is something to read on a socket of another kind, such as a monitor."""
+        """Calls `callback` while there is something to read on another socket, such as a monitor's."""
         self._on_readable(socket, callback)
 
     def forget(self, socket: Socket) -> None:
@@ -109,6 +111,10 @@ class Reactor:
         interval_s = interval_ms / 1_000
         heapq.heappush(self._timers, (time.monotonic() + interval_s, next(self._count), interval_s, callback))
 
+    def later(self, delay_ms: float, callback: Callable[[], None]) -> None:
+        """Calls `callback` once, after `delay_ms`."""
+        heapq.heappush(self._timers, (time.monotonic() + delay_ms / 1_000, next(self._count), 0.0, callback))
+
     def call_soon_threadsafe(self, callback: Callable[[], None]) -> None:
         """Calls `callback` in the thread of the loop; from any thread or signal handler."""
         self._calls.append(callback)
@@ -117,7 +123,7 @@ class Reactor:
                 os.eventfd_write(self._wakeup, 1)
 
     def stop(self, *, drain_ms: float = 0) -> None:
-        """Makes `run` return, after requests under way are answered or `drain_ms` are over; from any thread."""
+        """Makes `run` return once requests under way are answered, or `drain_ms` over; from any thread."""
         stop_at = time.monotonic() + drain_ms / 1_000
 
         def mark() -> None:
@@ -140,9 +146,10 @@ class Reactor:
                 os.close(self._wakeup)
                 self._wakeup = -1
 
-    def _gate(self, socket: Socket, handlers: Mapping[type[Message], Any], bytes_max: int) -> Gate:
-        keyring = self._wire.keyring if self._wire.secure else None
-        gate = Gate(socket, handlers.keys(), sender=self._wire.name, keyring=keyring, bytes_max=bytes_max)
+    def _gate(
+        self, socket: Socket, handlers: Mapping[type[Message], Any], bytes_max: int, *, trusted: bool
+    ) -> Gate:
+        gate = Gate(socket, handlers.keys(), wire=self._wire, trusted=trusted, bytes_max=bytes_max)
         self._gates.append(gate)
         return gate
 
@@ -165,9 +172,9 @@ class Reactor:
         while self._timers and self._timers[0][0] <= now_s:
             _, _, interval_s, callback = heapq.heappop(self._timers)
             self._guarded(callback)
-            heapq.heappush(
-                self._timers, (time.monotonic() + interval_s, next(self._count), interval_s, callback)
-            )
+            if interval_s:
+                again_s = time.monotonic() + interval_s
+                heapq.heappush(self._timers, (again_s, next(self._count), interval_s, callback))
 
     def _run_calls(self) -> None:
         os.eventfd_read(self._wakeup)
@@ -200,7 +207,7 @@ class Reactor:
             elif request is not None:
                 self._carry_out(socket, gate, request, handlers[type(request.message)])
 
-    def _carry_out(self, socket: Socket, gate: Gate, request: Request, handler: RequestHandler) -> None:
+    def _carry_out(self, socket: Socket, gate: Gate, request: Incoming, handler: RequestHandler) -> None:
         reply: Message | Future[Message] | BaseException
         try:
             if self._under_way >= limits.REQUESTS_UNDER_WAY_MAX:
