@@ -1,14 +1,21 @@
-"""How nodes log: structlog, JSON lines on stderr, an `action` from one list; never payloads, keys or secrets."""
+"""How nodes log: structlog, JSON lines, an `action` from one list; never payloads, keys or secrets.
+
+A node logs to stderr, or under supervisord to its own file in the data directory, which it keeps bounded itself.
+"""
 
 import logging
+import os
 import sys
 from enum import StrEnum
-from typing import cast
+from pathlib import Path
+from typing import TextIO, cast
 
 import structlog
 from structlog.typing import FilteringBoundLogger
 
-__all__ = ["Action", "configure_logging", "get_logger"]
+from jobico import limits
+
+__all__ = ["Action", "configure_logging", "get_logger", "redirect_output"]
 
 
 class Action(StrEnum):
@@ -44,8 +51,53 @@ class Action(StrEnum):
     AUTHENTICATION_FAILED = "authentication-failed"
 
 
-def configure_logging(node: str, level: str = "info") -> None:
-    """Sends log records of this process to stderr as JSON lines that name `node`."""
+def redirect_output(path: Path) -> int:
+    """Has all that this process and its children print go to the end of that file; returns the file's size."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    os.close(file)
+    return os.stat(path).st_size
+
+
+class _LogFile:
+    """The file that a node logs to, set aside as `NAME.log.1` and so on when it is full.
+
+    NOTE: the descriptors of stdout and stderr are the file, so what the interpreter or a library writes on its way
+    down is in it too. One process writes a log through this; others only append to what they inherited.
+    """
+
+    def __init__(self, path: Path, bytes_max: int = limits.LOG_FILE_BYTES_MAX) -> None:
+        self._path = path
+        self._bytes_max = bytes_max
+        self._size_bytes = redirect_output(path)
+
+    def write(self, text: str) -> None:
+        """Appends; a disk that is full loses the line, never the node."""
+        content = text.encode(errors="backslashreplace")
+        try:
+            if self._size_bytes + len(content) > self._bytes_max:
+                self._set_aside()
+            self._size_bytes += os.write(2, content)
+        except OSError:
+            return
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+    def _set_aside(self) -> None:
+        for number in range(limits.LOG_FILES_KEPT - 1, 0, -1):
+            older = self._path.with_name(f"{self._path.name}.{number}")
+            if older.exists():
+                older.replace(self._path.with_name(f"{self._path.name}.{number + 1}"))
+        self._path.replace(self._path.with_name(f"{self._path.name}.1"))
+        self._size_bytes = redirect_output(self._path)
+
+
+def configure_logging(node: str, level: str = "info", path: Path | None = None) -> None:
+    """Sends log records of this process as JSON lines that name `node` to stderr, or to the file at `path`."""
+    stream = sys.stderr if path is None else cast("TextIO", _LogFile(path))
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -55,7 +107,7 @@ def configure_logging(node: str, level: str = "info") -> None:
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(stream),
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(node=node)

@@ -69,6 +69,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How many bytes of records the recorder keeps, oldest dropped first."""
     log_level: str = "info"
     """`debug`, `info`, `warning` or `error`: what nodes log of themselves."""
+    log_files: bool = False
+    """True has a node log to a file in the data directory instead of stderr, as under supervisord."""
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str] | None = None, **overrides: object) -> "Settings":
@@ -116,8 +118,12 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def logs_dir(self) -> Path:
-        """Where supervisord writes the logs of the nodes."""
+        """Where the logs of the nodes and of supervisord are."""
         return self.home_dir / "logs"
+
+    def log_path(self, node: str) -> Path | None:
+        """The file that the node of that name logs to; None is its stderr."""
+        return self.logs_dir / f"{node}.log" if self.log_files else None
 
     @property
     def run_dir(self) -> Path:

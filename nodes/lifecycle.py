@@ -239,7 +239,7 @@ def run_node(settings: Settings, role: str, serve: Callable[[Node], None]) -> in
     """
     os.umask(0o077)
     name = settings.node_name or role
-    configure_logging(name, settings.log_level)
+    configure_logging(name, settings.log_level, settings.log_path(name))
     log = get_logger()
     log.info("started", action=Action.NODE_STARTED, role=role, pid=os.getpid(), version=__version__)
     begun_s = time.monotonic()
