@@ -1,6 +1,6 @@
 """How nodes log: structlog, JSON lines, an `action` from one list; never payloads, keys or secrets.
 
-A node logs to stderr, or under supervisord to its own file in the data directory, which it keeps bounded itself.
+A node logs to stderr, or under supervisord to its own file in the data directory, which it keeps bounded.
 """
 
 import logging
@@ -52,7 +52,7 @@ class Action(StrEnum):
 
 
 def redirect_output(path: Path) -> int:
-    """Has all that this process and its children print go to the end of that file; returns the file's size."""
+    """Appends all that this process and its children print to that file; returns the file's size."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
     os.dup2(file, 1)
@@ -64,8 +64,8 @@ def redirect_output(path: Path) -> int:
 class _LogFile:
     """The file that a node logs to, set aside as `NAME.log.1` and so on when it is full.
 
-    NOTE: the descriptors of stdout and stderr are the file, so what the interpreter or a library writes on its way
-    down is in it too. One process writes a log through this; others only append to what they inherited.
+    NOTE: the descriptors of stdout and stderr are the file, so what the interpreter or a library writes on its
+    way down is in it too. One process writes a log through this; others only append to what they inherited.
     """
 
     def __init__(self, path: Path, bytes_max: int = limits.LOG_FILE_BYTES_MAX) -> None:
@@ -96,7 +96,7 @@ class _LogFile:
 
 
 def configure_logging(node: str, level: str = "info", path: Path | None = None) -> None:
-    """Sends log records of this process as JSON lines that name `node` to stderr, or to the file at `path`."""
+    """Sends log records as JSON lines that name `node` to stderr, or to the file at `path`."""
     stream = sys.stderr if path is None else cast("TextIO", _LogFile(path))
     structlog.configure(
         processors=[

@@ -50,7 +50,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     control_port: Annotated[int, msgspec.Meta(ge=0, le=65_534)] = 7461
     """With `tcp`: control's REP port; its PUB port is the next one."""
     node_port: Annotated[int, msgspec.Meta(ge=0, le=65_500)] = 0
-    """With `tcp`: first port of this node's sockets, in the order of the design's table; 0 picks free ones."""
+    """With `tcp`: first port of this node's sockets, in the order of `SOCKET_NAMES`; 0 picks free ones."""
     node_name: str = ""
     """The name of this node in the registry; empty is its role."""
     executors: Annotated[int, msgspec.Meta(ge=1, le=256)] = 2
@@ -85,13 +85,15 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """
         source = os.environ if environ is None else environ
         values: dict[str, object] = {
-            key.removeprefix(_PREFIX).lower(): value for key, value in source.items() if key.startswith(_PREFIX)
+            key.removeprefix(_PREFIX).lower(): value
+            for key, value in source.items()
+            if key.startswith(_PREFIX)
         }
         values.update({key: value for key, value in overrides.items() if value is not None})
         try:
             return msgspec.convert(values, cls, strict=False)
         except msgspec.ValidationError as error:
-            raise InvalidInput(f"A JOBICO_* setting is wrong: {error}. See docs/operating.md for all of them.") from error
+            raise InvalidInput(f"A JOBICO_* setting is wrong: {error}. See docs/operating.md.") from error
 
     def to_environ(self) -> dict[str, str]:
         """The variables that make `from_environ` give this again."""
@@ -129,8 +131,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def run_dir(self) -> Path:
         """Where `ipc://` sockets are, mode 0700.
 
-        NOTE: unix(7) bounds a socket's path at 107 bytes; a home that is too deep for that gets a directory of
-        its own under the temporary directory, named by user and home.
+        NOTE: unix(7) bounds a socket's path at 107 bytes; a home that is too deep for that gets a directory
+        of its own under the temporary directory, named by user and home.
         """
         beside = self.home_dir / "run"
         if len(os.fsencode(beside)) + _SOCKET_NAME_CHARS_MAX <= _SOCKET_PATH_CHARS_MAX:
