@@ -1,8 +1,8 @@
-"""Tenants, their bearer keys and their quotas: immutable data, stored by control, followed by every node."""
+"""Tenants, their bearer keys, secrets and quotas: immutable data, stored by control, followed by every node."""
 
 import msgspec
 
-__all__ = ["KeyInfo", "Quotas", "TenantInfo"]
+__all__ = ["KeyInfo", "Quotas", "SecretInfo", "TenantInfo"]
 
 
 class KeyInfo(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -34,3 +34,11 @@ class TenantInfo(msgspec.Struct, frozen=True, omit_defaults=True):
     name: str
     created_ms: int
     quotas: Quotas = Quotas()
+
+
+class SecretInfo(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A tenant's secret as people see it: never its value."""
+
+    name: str
+    changed_ms: int
+    values: int = 1  # live ones; 2 while it is rotated

@@ -11,8 +11,8 @@ from jobico.logs import Action, get_logger
 from protocol import codec
 from protocol.authorisation import Caller
 from protocol.client import check_reply
-from protocol.gate import Gate, Request
-from protocol.messages import Failure, Message
+from protocol.gate import Gate, Incoming
+from protocol.messages import Failure, Message, ReplyT, Request
 from protocol.sockets import Socket, Wire
 from protocol.watching import Watch, watch
 
@@ -39,11 +39,11 @@ class AsyncClient:
     async def call(
         self,
         endpoint: str,
-        message: Message,
+        message: Request[ReplyT],
         *,
         timeout_ms: float = limits.CALL_TIMEOUT_MS,
         server_key: str = "",
-    ) -> Any:
+    ) -> ReplyT:
         """The reply to `message`, of its `REPLY` type.
 
         Raises:
@@ -157,8 +157,7 @@ class AsyncServer:
         self._loop = asyncio.get_running_loop()
         self._socket = socket
         self._handlers = handlers
-        keyring = wire.keyring if wire.secure else None
-        self._gate = Gate(socket, handlers.keys(), sender=wire.name, keyring=keyring, bytes_max=bytes_max)
+        self._gate = Gate(socket, handlers.keys(), wire=wire, bytes_max=bytes_max)
         self._tasks: set[asyncio.Task[None]] = set()
         self._watch = Watch(self._loop, socket, self._read_one)
 
@@ -187,7 +186,7 @@ class AsyncServer:
             task.add_done_callback(self._tasks.discard)
         return True
 
-    async def _carry_out(self, request: Request) -> None:
+    async def _carry_out(self, request: Incoming) -> None:
         reply: Message | BaseException
         try:
             if len(self._tasks) > limits.REQUESTS_UNDER_WAY_MAX:

@@ -34,7 +34,7 @@ class Caller(msgspec.Struct, frozen=True):
 
     @classmethod
     def from_text(cls, text: str, key: str = "") -> "Caller":
-        """The caller that a role in control's `peers` means: node, operator, tenant:NAME:admin, tenant:NAME:read.
+        """The caller that a role in control's `peers` means: node, operator, tenant:NAME:admin or :read.
 
         Raises:
             Unauthenticated: it means none (any more).
@@ -93,6 +93,10 @@ ALLOWED: Final[Mapping[type[m.Message], frozenset[Role]]] = {
     m.EmitEvent: _NODE,
     # control
     m.ListNodes: _PLATFORM,
+    m.ListPeers: _OPERATOR,
+    m.AddPeer: _OPERATOR,
+    m.RevokePeer: _OPERATOR,
+    m.ListAudit: _CHANGE,
     m.CreateTenant: _OPERATOR,
     m.DeleteTenant: _OPERATOR,
     m.ShowTenant: _READ,
@@ -100,6 +104,9 @@ ALLOWED: Final[Mapping[type[m.Message], frozenset[Role]]] = {
     m.CreateKey: _CHANGE,
     m.ListKeys: _CHANGE,
     m.RevokeKey: _CHANGE,
+    m.ListSecrets: _CHANGE,
+    m.SetSecret: _CHANGE,
+    m.DeleteSecret: _CHANGE,
     m.DeployJob: _CHANGE,
     m.RollbackJob: _CHANGE,
     m.UndeployJob: _CHANGE,

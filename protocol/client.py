@@ -2,14 +2,14 @@
 
 import math
 import time
-from typing import Any
+from typing import cast
 
 import zmq
 
 from jobico import limits
 from jobico.errors import DeadlineExceeded, NodeUnavailable, ProtocolError, error_from_code
 from protocol import codec
-from protocol.messages import Failure, Message
+from protocol.messages import Failure, Message, ReplyT, Request
 from protocol.sockets import Socket, Wire
 
 __all__ = ["Client", "check_reply"]
@@ -32,11 +32,11 @@ class Client:
     def call(
         self,
         endpoint: str,
-        message: Message,
+        message: Request[ReplyT],
         *,
         timeout_ms: float = limits.CALL_TIMEOUT_MS,
         server_key: str = "",
-    ) -> Any:
+    ) -> ReplyT:
         """The reply to `message`, of its `REPLY` type.
 
         Raises:
@@ -77,7 +77,7 @@ class Client:
         self._sockets.clear()
 
 
-def check_reply(request: Message, reply: Message) -> Message:
+def check_reply(request: Request[ReplyT], reply: Message) -> ReplyT:
     """Returns the reply if it is one to `request`.
 
     Raises:
@@ -88,7 +88,7 @@ def check_reply(request: Message, reply: Message) -> Message:
         raise error_from_code(reply.code, reply.message, reply.detail)
     if type(reply) is not request.REPLY:
         raise ProtocolError(f"The answer to {request.TYPE} is a {reply.TYPE}.")
-    return reply
+    return cast("ReplyT", reply)
 
 
 def _left_ms(deadline_s: float) -> int:

@@ -1,11 +1,11 @@
 """Messages to bytes and back: two frames, bounds first. It owns the bytes; it never touches a socket.
 
-A message is a header frame, the msgpack array `[version, type, correlation, sender]`, and a payload frame, the
-msgpack map of the type's fields (`SPEC.md`). What comes in is checked in this order: size, then that it is plain
-bounded msgpack, then version, then type, then shape. Everything else is a `ProtocolError`.
+A message is a header frame, the msgpack array `[version, type, correlation, sender]`, and a payload frame,
+the msgpack map of the type's fields (`SPEC.md`). What comes in is checked in this order: size, then that
+it is plain bounded msgpack, then version, then type, then shape. All that fails is a `ProtocolError`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import msgpack
@@ -97,12 +97,16 @@ def _refuse_extension(code: int, data: bytes) -> object:
 
 
 def _unpack(data: bytes) -> Any:
-    """Plain msgpack as lists, dicts with text keys, and scalars."""
+    """Plain msgpack as lists, dicts with text keys, and scalars.
+
+    SECURITY: an array's claimed length is reserved before its items are read. A list of that length is zero
+    pages that nobody touches (a tuple would be written), and MESSAGE_ITEMS_MAX bounds nests of such claims.
+    """
     try:
         return msgpack.unpackb(
             data,
             raw=False,
-            use_list=True,  # SAFETY: a list of a claimed length is made of untouched zero pages, a tuple is not
+            use_list=True,
             strict_map_key=True,
             unicode_errors="strict",
             ext_hook=_refuse_extension,
@@ -138,24 +142,25 @@ def _open_types() -> frozenset[type[Message]]:
 
 
 def _holds_any(info: object, seen: set[type]) -> bool:
+    """True where a type has a place that takes any value (`object` is a `CustomType`)."""
+    inner: Iterable[object] = ()
     match info:
-        case msgspec.inspect.AnyType() | msgspec.inspect.CustomType():  # `object` is a custom type
+        case msgspec.inspect.AnyType() | msgspec.inspect.CustomType():
             return True
-        case msgspec.inspect.StructType(cls=cls, fields=fields):
-            if cls in seen:
-                return False
+        case msgspec.inspect.StructType(cls=cls, fields=fields) if cls not in seen:
             seen.add(cls)
-            return any(_holds_any(field.type, seen) for field in fields)
+            inner = [field.type for field in fields]
         case msgspec.inspect.DictType(value_type=value_type):
-            return _holds_any(value_type, seen)
-        case msgspec.inspect.VarTupleType(item_type=item_type):
-            return _holds_any(item_type, seen)
+            inner = [value_type]
+        case (
+            msgspec.inspect.VarTupleType(item_type=item_type) | msgspec.inspect.ListType(item_type=item_type)
+        ):
+            inner = [item_type]
         case msgspec.inspect.TupleType(item_types=item_types):
-            return any(_holds_any(item, seen) for item in item_types)
+            inner = item_types
         case msgspec.inspect.UnionType(types=types):
-            return any(_holds_any(item, seen) for item in types)
-        case _:
-            return False
+            inner = types
+    return any(_holds_any(one, seen) for one in inner)
 
 
 _OPEN: Final = _open_types()

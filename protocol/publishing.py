@@ -19,7 +19,9 @@ _SUBSCRIBE: Final = 1
 
 
 class Publisher:
-    """Sends messages to whoever may hear and wants to. It belongs to one thread; a `Reactor` reads its subscriptions.
+    """Sends messages to whoever may hear and wants to. It belongs to one thread.
+
+    A `Reactor` must read its subscriptions (`publish_with`), else nobody hears anything.
 
     Args:
         wire: Where its socket comes from.

@@ -1,9 +1,9 @@
 """Keys and who is let in: CURVE on every `tcp://` socket, a ZAP handler with a list that changes live.
 
-The list says which public keys there are and what each may do; control owns it (`peers`), every node follows it.
+The list says which public keys there are and what each may do; control owns it (`peers`), every node follows.
 A key that leaves it is refused at its next handshake, and what its open connections send is dropped at once,
-because whoever receives asks `Keyring.caller` about each message. It decides nothing about messages
-(`authorisation.py`).
+because whoever receives asks `Keyring.caller` about each message. Which messages a role may send is not
+decided here (`authorisation.py`).
 """
 
 import contextlib
@@ -79,7 +79,7 @@ def load_public_key(keys_dir: Path, name: str) -> str:
 
 
 def local_peers(keys_dir: Path) -> dict[str, str]:
-    """Role by public key of all `*.pub` in a directory of keys: what control trusts when its catalog is new."""
+    """Role by public key of all `*.pub` in a directory of keys: whom control trusts at first."""
     found = {}
     for path in sorted(keys_dir.glob("*.pub")):
         key, role = _read_public(path)
@@ -137,7 +137,7 @@ class Keyring:
         socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
 
     def introduce(self, socket: zmq.Socket[bytes], server_key: str) -> None:
-        """Makes a socket that will connect show its key, to the holder of `server_key` (default control) alone."""
+        """Makes a socket that will connect show its key, to the holder of `server_key` (control) only."""
         socket.setsockopt(zmq.CURVE_SERVERKEY, _check_key(server_key or self.control_key).encode())
         socket.setsockopt(zmq.CURVE_PUBLICKEY, self.own.public.encode())
         socket.setsockopt(zmq.CURVE_SECRETKEY, self.own.secret.encode())

@@ -26,7 +26,7 @@ from protocol.messages import Message
 from protocol.publishing import Publisher
 from protocol.sockets import Socket, Wire, try_send
 
-__all__ = ["MessageHandler", "Publisher", "Reactor", "RequestHandler"]
+__all__ = ["MessageHandler", "Publisher", "Reactor", "RequestHandler", "Timer"]
 
 RequestHandler = Callable[[Any, Caller], "Message | Future[Message]"]
 """Answers a request: with the reply, a future of it where that takes long, or by raising a `JobicoError`."""
@@ -35,6 +35,19 @@ MessageHandler = Callable[[Any], None]
 
 _BURST: Final = 64
 _PUBLISHERS_CHECK_MS: Final = 200
+
+
+class Timer:
+    """A callback that a `Reactor` repeats."""
+
+    def __init__(self, interval_s: float, callback: Callable[[], None]) -> None:
+        self.interval_s = interval_s
+        self.callback = callback
+        self.cancelled = False
+
+    def cancel(self) -> None:
+        """Calls it no more; in the thread of the loop."""
+        self.cancelled = True
 
 
 class Reactor:
@@ -51,7 +64,7 @@ class Reactor:
         self._poller = zmq.Poller()
         self._ready: dict[object, Callable[[], None]] = {}
         self._gates: list[Gate] = []
-        self._timers: list[tuple[float, int, float, Callable[[], None]]] = []
+        self._timers: list[tuple[float, int, Timer]] = []
         self._count = itertools.count()
         self._calls: deque[Callable[[], None]] = deque()
         self._wakeup = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
@@ -59,6 +72,7 @@ class Reactor:
         self._stop_at: float | None = None
         self._log = get_logger()
         self._lock = threading.Lock()
+        self._woken = False
         self._on_readable(self._wakeup, self._run_calls)
 
     @property
@@ -106,10 +120,11 @@ class Reactor:
 
             self.every(_PUBLISHERS_CHECK_MS, check)
 
-    def every(self, interval_ms: float, callback: Callable[[], None]) -> None:
-        """Calls `callback` each `interval_ms`, the first time after that long."""
-        interval_s = interval_ms / 1_000
-        heapq.heappush(self._timers, (time.monotonic() + interval_s, next(self._count), interval_s, callback))
+    def every(self, interval_ms: float, callback: Callable[[], None]) -> "Timer":
+        """Calls `callback` each `interval_ms`, the first time after that long, until it is cancelled."""
+        timer = Timer(interval_ms / 1_000, callback)
+        self._schedule(timer)
+        return timer
 
     def later(self, delay_ms: float, callback: Callable[[], None]) -> None:
         """Calls `callback` once, after `delay_ms`."""
@@ -118,9 +133,12 @@ class Reactor:
     def call_soon_threadsafe(self, callback: Callable[[], None]) -> None:
         """Calls `callback` in the thread of the loop; from any thread or signal handler."""
         self._calls.append(callback)
-        with self._lock:
-            if self._wakeup >= 0:
-                os.eventfd_write(self._wakeup, 1)
+        # PERF: many calls while the loop is busy cost one write; the loop clears the mark before it takes them.
+        if not self._woken:
+            with self._lock:
+                if self._wakeup >= 0:
+                    self._woken = True
+                    os.eventfd_write(self._wakeup, 1)
 
     def stop(self, *, drain_ms: float = 0) -> None:
         """Makes `run` return once requests under way are answered, or `drain_ms` over; from any thread."""
@@ -176,8 +194,12 @@ class Reactor:
                 again_s = time.monotonic() + interval_s
                 heapq.heappush(self._timers, (again_s, next(self._count), interval_s, callback))
 
+    def _schedule(self, timer: "Timer") -> None:
+        heapq.heappush(self._timers, (time.monotonic() + timer.interval_s, next(self._count), timer))
+
     def _run_calls(self) -> None:
         os.eventfd_read(self._wakeup)
+        self._woken = False
         for _ in range(len(self._calls)):
             self._guarded(self._calls.popleft())
 

@@ -1,7 +1,7 @@
-"""Sockets with every bound and time-out set, and where they are. It owns the ZeroMQ context; it reads no message.
+"""Sockets with every bound and time-out set, and where they are. It owns the context; it reads no message.
 
-One `Wire` a process, opened after any fork. A socket belongs to the thread that made it. `ipc://` sockets are in
-a directory that only its owner can enter; every `tcp://` socket is CURVE (`security.py`).
+One `Wire` a process, opened after any fork. A socket belongs to the thread that made it. `ipc://` sockets are
+in a directory that only its owner can enter; every `tcp://` socket is CURVE (`security.py`).
 """
 
 import contextlib
@@ -126,8 +126,8 @@ class Wire:
     def rep(self, endpoint: str, *, bytes_max: int = limits.MESSAGE_BYTES_MAX) -> Socket:
         """Binds a socket that answers REQ and DEALER peers.
 
-        NOTE: it is a ROUTER, which those peers cannot tell from a REP: an answer that takes long does not hold
-        back the next, and a message without an envelope is seen and counted.
+        NOTE: it is a ROUTER, which those peers cannot tell from a REP: an answer that takes long does not
+        hold back the next, and a message without an envelope is seen and counted.
         """
         return self._bind(zmq.ROUTER, endpoint, bytes_max)
 
@@ -150,7 +150,7 @@ class Wire:
     def dealer(
         self, endpoint: str, *, server_key: str = "", bytes_max: int = limits.UPLOAD_MESSAGE_BYTES_MAX
     ) -> Socket:
-        """Connects a DEALER, for several requests at once to one `rep`; it sends only once the peer is there."""
+        """Connects a DEALER, for several requests at once to one `rep`; it sends once the peer is there."""
         return self._connect(zmq.DEALER, endpoint, server_key, bytes_max, linger_ms=0)
 
     def push(self, endpoint: str, *, server_key: str = "", linger_ms: int = _LINGER_MS) -> Socket:
@@ -245,9 +245,9 @@ class Wire:
     def _claim(self, path: Path, socket: Socket) -> None:
         """Takes the lock beside a socket's path, for as long as this process and that socket live.
 
-        SAFETY: ZeroMQ unlinks what is at the path before it binds, so a second node of the same name would take
-        over the first one's peers in silence. The kernel drops the lock with the process, so a killed node
-        leaves nothing behind that has to be cleaned up.
+        SAFETY: ZeroMQ unlinks what is at the path before it binds, so a second node of the same name would
+        take over the first one's peers in silence. The kernel drops the lock with the process, so a killed
+        node leaves nothing behind that has to be cleaned up.
         """
         _own_directory(path.parent)
         name = str(path)
@@ -268,8 +268,8 @@ class Wire:
 def _own_directory(path: Path) -> None:
     """Makes sure that nobody else can enter the directory of sockets.
 
-    SECURITY: on `ipc` whoever can open a socket is an operator, so the directory is the boundary. It may be under
-    the temporary directory, where others can make one of that name first.
+    SECURITY: on `ipc` whoever can open a socket is an operator, so the directory is the boundary. It may be
+    under the temporary directory, where others can make one of that name first.
     """
     with contextlib.suppress(FileExistsError):
         path.parent.mkdir(parents=True, exist_ok=True)

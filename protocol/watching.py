@@ -30,7 +30,7 @@ _EVENTS: Final = {
 
 
 class Monitor:
-    """Tells when the peer of a connecting socket comes and goes. Make it before or right after the socket connects.
+    """Tells when the peer of a connecting socket comes and goes; make it right after the socket.
 
     It belongs to the thread of its socket; `socket` is what to poll or `watch`.
     """
@@ -41,7 +41,7 @@ class Monitor:
 
     def read(self) -> list[PeerEvent]:
         """What has happened since the last call, oldest first."""
-        found = []
+        found: list[PeerEvent] = []
         while True:
             try:
                 frames = self.socket.recv_multipart(flags=zmq.DONTWAIT)
@@ -91,7 +91,7 @@ class Watch:
         self._wants_write = False
         self._scheduled = False
         self._closed = False
-        self._fd = socket.getsockopt(zmq.FD)
+        self._fd = int(socket.getsockopt(zmq.FD))
         loop.add_reader(self._fd, self._look)
         self._schedule()
 
@@ -129,8 +129,8 @@ class Watch:
             self._read(self._read_one)
         if self._closed or (self._read_one is not None and not self._wants_write):
             return
-        # NOTE: asking for the events also takes the notice off the descriptor, so all that it says is acted on.
-        events = self._socket.getsockopt(zmq.EVENTS)
+        # NOTE: asking for the events takes the notice off the descriptor too: act on all that it says.
+        events = int(self._socket.getsockopt(zmq.EVENTS))
         if events & zmq.POLLIN and self._read_one is not None:
             self._schedule()
         if events & zmq.POLLOUT and self._wants_write:
