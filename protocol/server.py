@@ -38,10 +38,11 @@ _PUBLISHERS_CHECK_MS: Final = 200
 
 
 class Timer:
-    """A callback that a `Reactor` repeats."""
+    """A callback that a `Reactor` will call."""
 
-    def __init__(self, interval_s: float, callback: Callable[[], None]) -> None:
-        self.interval_s = interval_s
+    def __init__(self, delay_s: float, callback: Callable[[], None], *, repeats: bool) -> None:
+        self.delay_s = delay_s
+        self.repeats = repeats
         self.callback = callback
         self.cancelled = False
 
@@ -122,18 +123,20 @@ class Reactor:
 
     def every(self, interval_ms: float, callback: Callable[[], None]) -> "Timer":
         """Calls `callback` each `interval_ms`, the first time after that long, until it is cancelled."""
-        timer = Timer(interval_ms / 1_000, callback)
+        timer = Timer(interval_ms / 1_000, callback, repeats=True)
         self._schedule(timer)
         return timer
 
     def later(self, delay_ms: float, callback: Callable[[], None]) -> None:
-        """Calls `callback` once, after `delay_ms`."""
-        heapq.heappush(self._timers, (time.monotonic() + delay_ms / 1_000, next(self._count), 0.0, callback))
+        """Calls `callback` once, after `delay_ms`, unless it is cancelled."""
+        timer = Timer(delay_ms / 1_000, callback, repeats=False)
+        self._schedule(timer)
+        return timer
 
     def call_soon_threadsafe(self, callback: Callable[[], None]) -> None:
         """Calls `callback` in the thread of the loop; from any thread or signal handler."""
         self._calls.append(callback)
-        # PERF: many calls while the loop is busy cost one write; the loop clears the mark before it takes them.
+        # PERF: many calls while the loop is busy cost one write: the loop takes the mark off before them.
         if not self._woken:
             with self._lock:
                 if self._wakeup >= 0:
@@ -188,14 +191,15 @@ class Reactor:
                 self._guarded(callback)
         now_s = time.monotonic()
         while self._timers and self._timers[0][0] <= now_s:
-            _, _, interval_s, callback = heapq.heappop(self._timers)
-            self._guarded(callback)
-            if interval_s:
-                again_s = time.monotonic() + interval_s
-                heapq.heappush(self._timers, (again_s, next(self._count), interval_s, callback))
+            timer = heapq.heappop(self._timers)[2]
+            if timer.cancelled:
+                continue
+            self._guarded(timer.callback)
+            if timer.repeats:
+                self._schedule(timer)
 
     def _schedule(self, timer: "Timer") -> None:
-        heapq.heappush(self._timers, (time.monotonic() + timer.interval_s, next(self._count), timer))
+        heapq.heappush(self._timers, (time.monotonic() + timer.delay_s, next(self._count), timer))
 
     def _run_calls(self) -> None:
         os.eventfd_read(self._wakeup)
