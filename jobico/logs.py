@@ -65,7 +65,8 @@ class _LogFile:
     """The file that a node logs to, set aside as `NAME.log.1` and so on when it is full.
 
     NOTE: the descriptors of stdout and stderr are the file, so what the interpreter or a library writes on
-    its way down is in it too. One process writes a log through this; others only append to what they inherited.
+    its way down is in it too. One process writes a log through this; others only append to what they
+    inherited.
     """
 
     def __init__(self, path: Path, bytes_max: int = limits.LOG_FILE_BYTES_MAX) -> None:
