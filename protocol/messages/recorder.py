@@ -35,7 +35,8 @@ class Recorded(Message, frozen=True):
 class Feed(Message, frozen=True):
     """Recorder on PUB, topic `x.{tenant}.`: records of one tenant just committed, in the order of their rows.
 
-    A subscriber that last saw a row of this tenant other than `previous` has missed some: it asks with ListExecutions.
+    A subscriber that last saw a row of this tenant other than `previous` has missed some: it asks for them with
+    ListExecutions.
     """
 
     TYPE = "feed"
@@ -64,7 +65,7 @@ class ListExecutions(Request[Executions], frozen=True):
     outcome: str = ""
     since_ms: int = 0
     before: int = 0
-    after: int = 0  # with it: rows above this one, oldest first, to catch up with the feed
+    after: int = -1  # from 0 on: rows above this one, oldest first, to catch up with the feed
     limit: int = 100
 
 
