@@ -127,7 +127,7 @@ class Reactor:
         self._schedule(timer)
         return timer
 
-    def later(self, delay_ms: float, callback: Callable[[], None]) -> None:
+    def later(self, delay_ms: float, callback: Callable[[], None]) -> "Timer":
         """Calls `callback` once, after `delay_ms`, unless it is cancelled."""
         timer = Timer(delay_ms / 1_000, callback, repeats=False)
         self._schedule(timer)

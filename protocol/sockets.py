@@ -52,7 +52,7 @@ _BACKLOG: Final = 1_024
 def endpoint(settings: Settings, node: str, socket: str) -> str:
     """Where the socket of that name of a node is bound; with `ipc` also where it is reached."""
     assert socket in SOCKET_NAMES
-    if settings.transport is Transport.IPC:
+    if settings.transport == Transport.IPC:
         path = settings.run_dir / f"{node}.{socket}"
         if len(os.fsencode(path)) > _SOCKET_PATH_BYTES_MAX:
             raise InvalidInput(
@@ -69,7 +69,7 @@ def endpoint(settings: Settings, node: str, socket: str) -> str:
 
 def control_endpoint(settings: Settings, socket: str) -> str:
     """Where control's `rep` or `pub` is reached; all other endpoints on `tcp` come from its registry."""
-    if settings.transport is Transport.IPC:
+    if settings.transport == Transport.IPC:
         return endpoint(settings, _CONTROL, socket)
     return f"tcp://{settings.control_host}:{settings.control_port + SOCKET_NAMES.index(socket)}"
 
@@ -113,7 +113,7 @@ class Wire:
     def __init__(self, settings: Settings, name: str, *, keyring: Keyring | None = None) -> None:
         self.settings = settings
         self.name = name
-        self.secure = settings.transport is Transport.TCP
+        self.secure = settings.transport == Transport.TCP
         if self.secure:
             keyring = keyring or Keyring.load(settings.keys_dir, name)
         self.keyring = keyring
