@@ -1,7 +1,7 @@
 """A load generator: many keep-alive HTTP/1.1 connections, one request at a time on each, on raw sockets.
 
-Owns what is timed and how; never looks into a body. It shares the machine with what it measures, so it does as
-little as it can for each request (`benchmarks/README.md` has its cost).
+Owns what is timed and how; never looks into a body. It shares the machine with what it measures, so it does
+as little as it can for each request (`benchmarks/README.md` has its cost).
 """
 
 import asyncio
@@ -118,7 +118,7 @@ class _Connection(asyncio.Protocol):
 
 
 def _content_length(data: bytes, head_end: int) -> int:
-    # PERF: nearly every answer spells it one of two ways; lower-casing the head costs as much as all the rest.
+    # PERF: nearly every answer spells it one of two ways; lower-casing the head costs as much as the rest.
     for name in (b"\r\ncontent-length: ", b"\r\nContent-Length: "):
         start = data.find(name, 0, head_end)
         if start >= 0:

@@ -11,7 +11,7 @@ __all__ = ["main"]
 
 
 def main(settings: Settings) -> int:
-    """Runs the node in the foreground until it is told to stop; returns or raises `SystemExit` with its status."""
+    """Runs the node in the foreground until it is told to stop; raises `SystemExit` with its status."""
     from nodes.listener.gunicorn_conf import ListenerApplication  # noqa: PLC0415  # gunicorn only where it is run
 
     os.umask(0o077)

@@ -1,7 +1,7 @@
 """The body of a request, read under bounds of size and time.
 
-It owns what an unknown sender may make the listener hold: the declared length is checked before the first byte is
-asked for, the size while reading, the time over all of it, and the sum over all connections.
+It owns what an unknown sender may make the listener hold: the declared length is checked before the first
+byte is asked for, the size while reading, the time over all of it, and the sum over all connections.
 """
 
 import asyncio
@@ -53,12 +53,13 @@ class BodyBudget:
 class RequestBody:
     """One request's body. `receive` is what Falcon is given; `read` is for who wants the bytes."""
 
-    __slots__ = ("_budget", "_first", "_receive", "complete")
+    __slots__ = ("_budget", "_first", "_receive", "_whole", "complete")
 
     def __init__(self, receive: Receive, budget: BodyBudget) -> None:
         self._receive = receive
         self._budget = budget
         self._first: dict[str, Any] = {}
+        self._whole: bytes | None = None
         self.complete = False
         """Whether all of it has arrived here; only then is the connection fit for another request."""
 
@@ -76,24 +77,28 @@ class RequestBody:
         return self._first
 
     async def read(self, bytes_max: int = limits.BODY_BYTES_MAX) -> bytes:
-        """The whole body.
+        """The whole body; once read, it is given again.
 
         Raises:
             TooLarge: it is over `bytes_max`; no more than that was held.
             InvalidInput: the sender left or took too long before the end.
             NodeUnavailable: all connections together hold too much.
         """
+        if self._whole is not None:
+            return self._whole
         body: bytes = self._first.get("body", b"")
         if len(body) > bytes_max:
             raise _too_large(bytes_max)
         # PERF: nearly every body is in the same packet as its headers.
         if self.complete:
+            self._whole = body
             return body
         try:
             async with asyncio.timeout(limits.BODY_MS_MAX / 1_000):
-                return await self._read_rest(body, bytes_max)
+                self._whole = await self._read_rest(body, bytes_max)
         except TimeoutError as error:
             raise InvalidInput(f"The body did not arrive within {limits.BODY_MS_MAX // 1_000} s.") from error
+        return self._whole
 
     async def _read_rest(self, body: bytes, bytes_max: int) -> bytes:
         pieces, held_bytes = [body], 0
@@ -123,8 +128,8 @@ class RequestBody:
     async def discard(self) -> None:
         """Reads on for a moment after an early answer.
 
-        NOTE: closing a socket that has unread bytes resets the connection, and the sender may then never see why
-        it was refused.
+        NOTE: closing a socket that has unread bytes resets the connection, and the sender may then never see
+        why it was refused.
         """
         discarded_bytes = 0
         try:

@@ -1,4 +1,4 @@
-"""Bearer keys: whose a token is. It holds digests only, never a key, and is replaced as control's tables change."""
+"""Bearer keys: whose a token is. It holds digests only, never a key, and changes as control's table does."""
 
 import hashlib
 from collections.abc import Iterable
@@ -22,14 +22,27 @@ def bearer_of(authorization: str | None) -> str:
 class Credentials:
     """The live keys of all tenants by the SHA-256 of the key.
 
-    SECURITY: keys are 256 random bits, and what is looked up is a digest that the caller cannot steer: how long the
-    look-up takes says nothing about any key.
+    SECURITY: keys are 256 random bits, and what is looked up is a digest that the caller cannot steer: how
+    long the look-up takes says nothing about any key.
     """
 
-    __slots__ = ("_by_digest",)
+    __slots__ = ("_by_digest", "_digests")
 
     def __init__(self, keys: Iterable[KeyInfo] = ()) -> None:
-        self._by_digest = {bytes.fromhex(info.digest): info for info in keys if not info.revoked_ms}
+        self._by_digest: dict[bytes, KeyInfo] = {}
+        self._digests: dict[str, bytes] = {}  # of live keys, by id
+        for info in keys:
+            self.put(info.id, info)
+
+    def put(self, key_id: str, info: KeyInfo | None) -> None:
+        """Takes what control says of the key `key_id`; None, or a revoked one, lets nobody in any more."""
+        before = self._digests.pop(key_id, None)
+        if before is not None:
+            del self._by_digest[before]
+        if info is not None and not info.revoked_ms:
+            digest = bytes.fromhex(info.digest)
+            self._digests[key_id] = digest
+            self._by_digest[digest] = info
 
     def find(self, token: str) -> KeyInfo | None:
         """The key that `token` is, or None where it is none or is revoked."""

@@ -1,7 +1,8 @@
 """What the listener knows of events: routes and their compiled schemas, brought up to date beside the loop.
 
-It owns the cache of schemas on disk and the thread that fills it. A revision comes into force only when every schema of
-it is here and compiled; until then the one before it serves. It never blocks the loop and never asks control.
+It owns the cache of schemas on disk and the thread that fills it. A revision comes into force only when every
+schema of it is here and compiled; until then the one before it serves. It never blocks the loop and never
+asks control.
 """
 
 import contextlib
@@ -64,16 +65,24 @@ class SchemaCache:
         Raises:
             JobicoError: it is neither here nor to be had from the repository.
         """
-        path = self._path / (digest.removeprefix("sha256:") + ".json")
-        with contextlib.suppress(OSError):
-            content = path.read_bytes()
-            # SAFETY: a write that was cut short by a crash must not become a schema.
-            if digest_of(content) == digest:
-                return content
-        content = self._fetch(digest)
-        with contextlib.suppress(OSError):  # a full disk costs the next start a fetch
-            self._write(path, content)
+        content = self.kept(digest)
+        if content is None:
+            content = self._fetch(digest)
+            with contextlib.suppress(OSError):  # a full disk costs the next start a fetch
+                self._write(self._file(digest), content)
         return content
+
+    def kept(self, digest: str) -> bytes | None:
+        """The schema of that digest if it is on disk; from any thread."""
+        try:
+            content = self._file(digest).read_bytes()
+        except OSError:
+            return None
+        # SAFETY: a write that was cut short by a crash must not become a schema.
+        return content if digest_of(content) == digest else None
+
+    def _file(self, digest: str) -> Path:
+        return self._path / (digest.removeprefix("sha256:") + ".json")
 
     def _write(self, path: Path, content: bytes) -> None:
         self._path.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -139,7 +148,9 @@ class RouteLoader(threading.Thread):
                 item = _Everything({**self._current, **self._pending})
             if item is None:
                 break
-            changed = self._load_all(schemas, item) if isinstance(item, _Everything) else self._load(schemas, *item)
+            changed = (
+                self._load_all(schemas, item) if isinstance(item, _Everything) else self._load(schemas, *item)
+            )
             if changed:
                 self._publish(self._directory())
         self._close()
@@ -157,7 +168,7 @@ class RouteLoader(threading.Thread):
         return bool(gone) or any(loaded) or before != set(self._pending) or not everything.revisions
 
     def _load(self, schemas: SchemaCache, key: tuple[str, str], revision: Revision | None) -> bool:
-        self._pending.pop(key, None)
+        known = self._pending.pop(key, None)
         if revision is None:
             self._current.pop(key, None)
         else:
@@ -166,11 +177,9 @@ class RouteLoader(threading.Thread):
                     if digest not in self._validators:
                         self._validators[digest] = Validator(schemas.content(digest))
             except JobicoError as error:
-                get_logger().warning(
-                    "schema not loaded yet", action=Action.REQUEST_FAILED, tenant=key[0], job=key[1],
-                    revision=revision.number, code=error.code, error=error.message,
-                )  # fmt: skip
                 self._pending[key] = revision
+                if known != revision:
+                    _log_pending(revision, error)
                 return key not in self._current
             self._current[key] = revision
         self._routes = self._routes.with_job(key, revision)
@@ -186,3 +195,15 @@ class RouteLoader(threading.Thread):
             for event in revision.definition.events
         )
         return Directory(self._routes, self._validators, waiting)
+
+
+def _log_pending(revision: Revision, error: JobicoError) -> None:
+    get_logger().warning(
+        "a revision waits for its schemas",
+        action=Action.SNAPSHOT_STALE,
+        tenant=revision.definition.tenant,
+        job=revision.definition.id,
+        revision=revision.number,
+        code=error.code,
+        error=error.message,
+    )

@@ -1,7 +1,8 @@
 """How gunicorn runs the listener: one master that holds the port, exactly one worker that owns the queue.
 
-It owns the settings of gunicorn; everything that it writes is inside the data directory. The worker does not outlive
-the master (an orphan would own the port and the queue), and signals that would make a second worker are not obeyed.
+It owns the settings of gunicorn; everything that it writes is inside the data directory. The worker does not
+outlive the master (an orphan would own the port and the queue), and signals that would make a second worker
+are not obeyed.
 """
 
 import contextlib
@@ -64,8 +65,8 @@ def _bracketed(host: str) -> str:
 def _die_with_master(arbiter: Arbiter, worker: Any) -> None:
     """Has the kernel kill this worker when its master is gone.
 
-    SAFETY: a worker that outlives its master keeps the port and the queue from the next one. It is killed and not
-    asked: that is what every node must survive anyhow, and the next one need not wait for a drain.
+    SAFETY: a worker that outlives its master keeps the port and the queue from the next one. It is killed and
+    not asked: that is what every node must survive anyhow, and the next one need not wait for a drain.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -85,7 +86,11 @@ class NodeLog(Logger):  # type: ignore[misc]
 
 class _JsonLines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        line: dict[str, Any] = {"node": "listener", "level": record.levelname.lower(), "event": record.getMessage()}
+        line: dict[str, Any] = {
+            "node": "listener",
+            "level": record.levelname.lower(),
+            "event": record.getMessage(),
+        }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return json.dumps(line)

@@ -10,7 +10,16 @@ import msgspec
 
 from jobico.errors import JobicoError
 
-__all__ = ["MEDIA_TYPE", "STATUSES", "TITLES", "TYPE_PREFIX", "Problem", "problem", "problem_of", "problem_type"]
+__all__ = [
+    "MEDIA_TYPE",
+    "STATUSES",
+    "TITLES",
+    "TYPE_PREFIX",
+    "Problem",
+    "problem",
+    "problem_of",
+    "problem_type",
+]
 
 MEDIA_TYPE: Final = "application/problem+json"
 TYPE_PREFIX: Final = "urn:jobico:problem:"
@@ -23,6 +32,7 @@ STATUSES: Final[Mapping[str, int]] = {
     "not-found": 404,
     "method-not-allowed": 405,
     "timeout": 408,
+    "ended": 409,
     "too-large": 413,
     "unsupported-media": 415,
     "conflict": 422,
@@ -45,6 +55,7 @@ TITLES: Final[Mapping[str, str]] = {
     "not-found": "There is no such thing",
     "method-not-allowed": "The method is not allowed here",
     "timeout": "The request took too long to arrive",
+    "ended": "The event has ended",
     "too-large": "The request is too large",
     "unsupported-media": "The content type or encoding is not supported",
     "conflict": "The idempotency key was used with another body",
@@ -60,7 +71,10 @@ TITLES: Final[Mapping[str, str]] = {
 """The title of each problem type: it never changes with the occurrence."""
 
 _RETRY_AFTER_S: Final = 1
-_SHOWN: Final = ("violations", "retry_after_s")  # SECURITY: of an error's detail, only these are for strangers
+_SHOWN: Final = (
+    "violations",
+    "retry_after_s",
+)  # SECURITY: of an error's detail, only these are for strangers
 _HIDDEN: Final = "The fault is logged; the same request may go through later."
 
 
@@ -80,7 +94,12 @@ def problem_type(code: str) -> str:
 def problem(code: str, detail: str, extra: Mapping[str, Any] | None = None, *, status: int = 0) -> Problem:
     """The problem document of a code of `STATUSES`; `extra` are its members beyond those of the RFC."""
     status = status or STATUSES[code]
-    document: dict[str, Any] = {"type": problem_type(code), "title": TITLES[code], "status": status, "detail": detail}
+    document: dict[str, Any] = {
+        "type": problem_type(code),
+        "title": TITLES[code],
+        "status": status,
+        "detail": detail,
+    }
     document.update(extra or {})
     return Problem(status, _headers(status, document), msgspec.json.encode(document))
 
@@ -89,7 +108,9 @@ def problem_of(error: JobicoError, *, status: int = 0) -> Problem:
     """The problem document of an error. What is not the sender's fault is not explained to the sender."""
     code = error.code if error.code in STATUSES else "internal"
     detail = _HIDDEN if code == "internal" else error.message
-    extra = {} if code == "internal" else {key: error.detail[key] for key in _SHOWN if key in error.detail}
+    extra: dict[str, Any] = (
+        {} if code == "internal" else {key: error.detail[key] for key in _SHOWN if key in error.detail}
+    )
     return problem(code, detail, extra, status=status)
 
 

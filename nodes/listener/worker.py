@@ -1,7 +1,7 @@
 """The gunicorn worker of the listener: what gunicorn's own leaves open to a hostile or slow sender.
 
-It owns connections: how many, how long one may take to say what it wants, what an unreadable request is answered,
-and how they end when the node is told to stop. It knows nothing of events.
+It owns connections: how many, how long one may take to say what it wants, what an unreadable request is
+answered, and how they end when the node is told to stop. It knows nothing of events.
 """
 
 import asyncio

@@ -1,0 +1,278 @@
+"""From a request to stored events: who sends, what is sent, and whether it is what the event's schema says.
+
+It owns the order in which a request is judged, so that a stranger learns nothing:
+
+    no key and no signature, or wrong ones      401, whether or not the tenant or the event exists
+    another tenant's key                        404, whether or not the event exists
+    a key whose role does not allow it          403
+    unknown event                               404
+    content type, size, JSON, schema            415, 413, 400, 422
+    quota, storage                              429, 503
+
+It knows no HTTP framework and stores nothing itself.
+"""
+
+import hashlib
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Final, NamedTuple, Protocol
+
+from jobico import limits
+from jobico.change import AcceptResult, IdempotencyKey
+from jobico.definition import Order, VerifyScheme
+from jobico.errors import Forbidden, InvalidInput, NodeUnavailable, NotFound, SchemaViolation, Unauthenticated
+from jobico.event import Event
+from jobico.ids import new_event_id
+from jobico.payload import Body, Parsed, order_key, parse_body
+from jobico.routes import Route
+from jobico.schemas import Validator
+from jobico.tenancy import KeyInfo
+from nodes.listener.credentials import Credentials, bearer_of
+from nodes.listener.directory import Directory
+from nodes.listener.query import PostQuery
+from nodes.listener.verification import verify
+
+__all__ = ["Accepted", "Admission", "Intake", "Queue", "Secrets", "Sender"]
+
+_MAY_POST: Final = frozenset({"admin", "send"})
+_ORDERED: Final = frozenset({Order.STRICT, Order.KEY})
+
+
+class Queue(Protocol):
+    """Where accepted events go: the dispatcher."""
+
+    async def accept(
+        self, events: Sequence[Event], idempotency: IdempotencyKey | None = None
+    ) -> AcceptResult:
+        """Stores events, all or none; returns when they are synced."""
+        ...
+
+
+class Secrets(Protocol):
+    """Tenants' secrets, as far as verification needs them."""
+
+    def values(self, tenant: str, name: str) -> Sequence[bytes]:
+        """The live values of a secret; none where it is not set."""
+        ...
+
+
+Found = tuple[Route, Validator | None]
+
+
+class Sender(NamedTuple):
+    """What a request says of who sends it; what costs time to look at is looked at only where it decides."""
+
+    authorization: str | None
+    headers: Callable[[], Mapping[str, str]]  # by lower-case name
+    read: Callable[[], Awaitable[bytes]]  # the raw body
+
+
+class Admission(NamedTuple):
+    """A sender that may post this event; `delivery_id` is what a signed message calls itself."""
+
+    route: Route
+    validator: Validator | None
+    delivery_id: str
+
+
+class Accepted(NamedTuple):
+    """What was stored."""
+
+    ids: tuple[str, ...]
+    batch: bool
+    fresh: bool
+
+
+class Intake:
+    """Judges requests by the tables of the moment, which the node replaces as control changes them."""
+
+    def __init__(self, queue: Queue, secrets: Secrets) -> None:
+        self._queue = queue
+        self._secrets = secrets
+        self.credentials = Credentials()
+        self.directory = Directory()
+        self.known = False
+        """Whether there are tables to judge by; before that nobody is let in or turned away."""
+
+    async def admit(self, tenant: str, event: str, sender: Sender) -> Admission:
+        """Decides by key or signature whether the sender may post this event.
+
+        Raises:
+            Unauthenticated, Forbidden, NotFound: see the module's table.
+            NodeUnavailable: the event is deployed, but its schema is not here yet.
+            TooLarge, InvalidInput: the body, which a signature covers, cannot be read.
+        """
+        token = bearer_of(sender.authorization)
+        info = self._find_key(token)
+        found = self.directory.find(tenant, event)
+        if found is not None and found[0].event.inline:
+            found = None
+        if info is None:
+            return await self._admit_signed(found, token, sender)
+        if info.tenant != tenant:
+            raise _not_found()
+        if info.role not in _MAY_POST:
+            raise Forbidden(f"A key of role {info.role} may not post events: use one of role send or admin.")
+        if found is not None:
+            return Admission(*found, "")
+        if self.directory.is_waiting(tenant, event):
+            raise NodeUnavailable("The event was just deployed and its schema is on the way; try again.")
+        raise _not_found()
+
+    async def _admit_signed(self, found: Found | None, token: str, sender: Sender) -> Admission:
+        if found is None:
+            raise _unauthenticated("no such event")
+        route, validator = found
+        spec = route.event.verify
+        if (spec.scheme is VerifyScheme.BEARER) != bool(token) or (token and not spec.secret):
+            raise _unauthenticated("no such key")
+        body = await sender.read()
+        secrets = self._secrets.values(route.tenant, spec.secret) if spec.secret else ()
+        try:
+            verified = verify(spec, secrets, sender.headers(), body, time.time())
+        except Unauthenticated as error:
+            raise _unauthenticated(error.message) from error
+        return Admission(route, validator, verified.delivery_id)
+
+    def reader(self, tenant: str, authorization: str | None) -> KeyInfo:
+        """The key of who asks about an event of a tenant.
+
+        NOTE: every role may ask for one event by its id, `send` too: the id is a capability that its sender
+        was given.
+
+        Raises:
+            Unauthenticated: there is no key, or it is none.
+            NotFound: it is another tenant's.
+        """
+        info = self.key_of(authorization)
+        if info is None:
+            raise _unauthenticated("no such key")
+        if info.tenant != tenant:
+            raise _not_found()
+        return info
+
+    def canceller(self, tenant: str, authorization: str | None) -> KeyInfo:
+        """The key of who withdraws an event of a tenant.
+
+        Raises:
+            Unauthenticated, NotFound: as `reader`.
+            Forbidden: its role is not admin.
+        """
+        info = self.reader(tenant, authorization)
+        if info.role != "admin":
+            raise Forbidden(f"A key of role {info.role} may not cancel events: use one of role admin.")
+        return info
+
+    def key_of(self, authorization: str | None) -> KeyInfo | None:
+        """The live key that an Authorization header holds, if it does."""
+        return self._find_key(bearer_of(authorization))
+
+    def _find_key(self, token: str) -> KeyInfo | None:
+        if not self.known:
+            raise NodeUnavailable("The listener has not heard of any tenant yet: is control running?")
+        return self.credentials.find(token) if token else None
+
+    async def take(
+        self, admission: Admission, body: bytes, query: PostQuery, idempotency_key: str | None
+    ) -> Accepted:
+        """Stores what was posted.
+
+        Raises:
+            NotJson, TooLarge, InvalidInput, SchemaViolation: the body is at fault.
+            Conflict, QuotaExceeded, StorageUnavailable: the queue refused.
+        """
+        parsed = parse_body(body)
+        if query.wait_ms and parsed.batch:
+            raise InvalidInput("'wait' is for one event: post the batch without it, then ask for each id.")
+        now_ms = time.time_ns() // 1_000_000
+        keys = _check(admission, parsed)
+        events = _events(admission.route, parsed.events, keys, now_ms, query.ready_at_ms(now_ms))
+        scope = _idempotency(admission, idempotency_key, body, now_ms)
+        result = await self._queue.accept(events, scope)
+        return Accepted(result.ids, parsed.batch, result.fresh)
+
+
+def _unauthenticated(why: str) -> Unauthenticated:
+    # SECURITY: the answer is the same for each reason; the reason is for the log alone.
+    return Unauthenticated(
+        "Send a live key of this tenant as 'Authorization: Bearer KEY', or sign as the event asks.",
+        detail={"why": why},
+    )
+
+
+def _not_found() -> NotFound:
+    return NotFound("There is no such event, or it is not yours.")
+
+
+def _check(admission: Admission, body: Body) -> Sequence[str]:
+    """Checks all events against the schema and returns their order keys ("" without one).
+
+    Raises:
+        SchemaViolation: pointers of a batch begin with `/data/` and the index.
+    """
+    validator, route = admission.validator, admission.route
+    pointer = route.queue.key if route.queue.order is Order.KEY else ""
+    keys = []
+    violations: list[dict[str, object]] = []
+    for index, parsed in enumerate(body.events):
+        try:
+            if validator is not None:
+                validator.check(parsed.value)
+            keys.append(order_key(parsed.value, pointer) if pointer else "")
+        except SchemaViolation as error:
+            if not body.batch:
+                raise
+            violations += _prefixed(error.detail["violations"], f"/data/{index}")
+            if len(violations) >= limits.VIOLATIONS_REPORTED_MAX:
+                break
+    if violations:
+        raise SchemaViolation(
+            "The batch has events that break the schema; none of it was taken.",
+            detail={"violations": violations[: limits.VIOLATIONS_REPORTED_MAX]},
+        )
+    return keys
+
+
+def _prefixed(violations: Sequence[Mapping[str, object]], prefix: str) -> list[dict[str, object]]:
+    return [{**violation, "pointer": f"{prefix}{violation['pointer']}"} for violation in violations]
+
+
+def _events(
+    route: Route, parsed: Sequence[Parsed], keys: Sequence[str], now_ms: int, ready_at_ms: int
+) -> list[Event]:
+    # PERF: what events of one route share is looked up once; a batch makes a thousand of them.
+    tenant, name, job, queue = route.tenant, route.event.id, route.job, route.queue.id
+    ordered = route.queue.order in _ORDERED
+    return [
+        Event(new_event_id(), tenant, name, job, queue, one.raw, now_ms, key, ordered, ready_at_ms)
+        for one, key in zip(parsed, keys, strict=True)
+    ]
+
+
+def _idempotency(admission: Admission, header: str | None, body: bytes, now_ms: int) -> IdempotencyKey | None:
+    """The key under which the answer is kept, scoped to tenant and event.
+
+    SECURITY: what a signed message calls itself wins over a header, which who replays it could choose anew.
+    """
+    if admission.delivery_id:
+        own = "delivery:" + admission.delivery_id
+    elif header is not None:
+        own = "key:" + _checked_key(header)
+    else:
+        return None
+    route = admission.route
+    return IdempotencyKey(
+        key=f"{route.tenant}/{route.event.id}/{own}",
+        body_digest=hashlib.sha256(body).digest(),
+        now_ms=now_ms,
+        expires_ms=now_ms + limits.IDEMPOTENCY_WINDOW_MS,
+    )
+
+
+def _checked_key(header: str) -> str:
+    key = header.strip()
+    if not 1 <= len(key) <= limits.IDEMPOTENCY_KEY_CHARS_MAX or not key.isascii() or not key.isprintable():
+        raise InvalidInput(
+            f"Idempotency-Key must be 1 to {limits.IDEMPOTENCY_KEY_CHARS_MAX} printable ASCII characters."
+        )
+    return key

@@ -1,0 +1,264 @@
+"""The listener as a whole: it makes the parts, brings control's tables to them, and ends them in order.
+
+It owns the life of the parts and which thread calls what: tables come in the follower's thread and are handed
+to the loop; schemas are fetched and compiled in the route loader's thread.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from jobico.clock import SystemClock
+from jobico.errors import NodeUnavailable
+from jobico.event import EventStatus
+from jobico.logs import Action, configure_logging
+from jobico.registry import NodeInfo
+from jobico.settings import Settings, Transport
+from jobico.tenancy import TenantInfo
+from nodes.lifecycle import Beat, Node
+from nodes.listener.credentials import Credentials
+from nodes.listener.directory import Directory, RouteLoader, SchemaCache
+from nodes.listener.dispatcher import Dispatcher
+from nodes.listener.intake import Intake
+from nodes.listener.secrets import SecretTable
+from nodes.metrics import ListenerMetrics
+from nodes.snapshot import Follower, Tables
+from protocol.client import Client
+from protocol.messages import GetArtifact
+from protocol.sockets import Wire, endpoint
+
+__all__ = ["Service"]
+
+_FIRST_ROUTES_S: Final = 10.0  # how long a start waits for the routes of its last snapshot
+_READY_POLL_S: Final = 0.25
+_FETCH_TIMEOUT_MS: Final = 2_000
+_REPOSITORY: Final = "repository"
+
+
+class Service:
+    """Everything behind the HTTP routes."""
+
+    def __init__(self, settings: Settings, url: str) -> None:
+        self.settings = settings
+        self.url = url
+        self.name = settings.node_name or "listener"
+        self._data_dir = settings.data_dir(self.name)
+        configure_logging(self.name, settings.log_level)
+        self._wire = Wire(settings, self.name)
+        self._node = Node(settings, "listener", self._wire, self.name)
+        self._dispatcher = Dispatcher(
+            settings, self._wire, self._data_dir / "queue", SystemClock(), self.name, self._node.instance
+        )
+        self._secrets = SecretTable(_no_secret)
+        self.intake = Intake(self._dispatcher, self._secrets)
+        self.metrics = ListenerMetrics(self._dispatcher.load, self._known_nodes)
+        self._tenants: dict[str, TenantInfo] = {}
+        self._nodes: dict[str, NodeInfo] = {}
+        self._routed = asyncio.Event()
+        self._draining = asyncio.Event()
+        self._loader = RouteLoader(self._open_schemas, self._publish, self._close_client)
+        self._follower = Follower(
+            settings, self._wire, self._data_dir / "control.snapshot", self._on_change, self._on_snapshot
+        )
+        self._beat = Beat(settings, self._wire, self._node.info, self._follower.seen)
+        self._client: Client | None = None
+
+    async def start(self) -> None:
+        """Opens the queue, follows control, and serves from the last snapshot where control is away.
+
+        Raises:
+            JobicoError: the queue cannot be opened or a socket cannot be bound.
+        """
+        self._loop = asyncio.get_running_loop()
+        self._node.log.info("started", action=Action.NODE_STARTED, role="listener", url=self.url)
+        await self._dispatcher.start()
+        self._node.endpoints = {**self._dispatcher.endpoints, "http": self.url}
+        self._node.load = self._dispatcher.load
+        self._node.on_ready_changed(self._beat.nudge)
+        self._loader.start()
+        self._follower.start()
+        if self._follower.known:
+            # NOTE: senders of a restarted listener wait in the backlog of its port rather than hear 503.
+            try:
+                await asyncio.wait_for(self._routed.wait(), _FIRST_ROUTES_S)
+            except TimeoutError:
+                self._node.log.warning("routes are still being loaded", action=Action.SNAPSHOT_STALE)
+        self._beat.start()
+        self._watching = asyncio.create_task(self._watch_readiness())
+
+    def begin_drain(self) -> None:
+        """Answers those who wait for an outcome, and is not ready from now on."""
+        self._draining.set()
+        self._node.drain()
+
+    async def stop(self) -> None:
+        """Lets what runs settle, then closes all parts."""
+        self._watching.cancel()
+        await self._dispatcher.drain()
+        await asyncio.to_thread(self._stop_threads)
+        await self._dispatcher.close()
+        self._wire.close()
+        self._node.log.info("stopped", action=Action.NODE_STOPPED)
+
+    def unready_reason(self) -> str:
+        """Why events cannot be taken now, for people; empty when they can."""
+        if self._draining.is_set():
+            return "The listener is stopping."
+        if not self.intake.known:
+            return "The listener has not heard of any tenant yet: is control running?"
+        if not self._routed.is_set():
+            return "The listener is loading the schemas of its events: is the repository running?"
+        return self._dispatcher.unready_reason()
+
+    async def status(self, tenant: str, event_id: str) -> EventStatus:
+        """What is known of an event.
+
+        Raises:
+            NotFound: the tenant has no such event.
+            NodeUnavailable: it has left the queue, and the recorder is away.
+        """
+        return await self._dispatcher.status(tenant, event_id)
+
+    async def cancel(self, tenant: str, event_id: str) -> None:
+        """Withdraws an event.
+
+        Raises:
+            NotFound: the tenant has no such event.
+            Conflict: it has ended.
+        """
+        await self._dispatcher.cancel(tenant, event_id)
+
+    async def wait(self, event_id: str, wait_ms: int) -> EventStatus | None:
+        """Waits for the outcome of an event; None where it does not come in time or the node is stopping."""
+        outcome = asyncio.ensure_future(self._dispatcher.wait(event_id, wait_ms / 1_000))
+        stopping = asyncio.ensure_future(self._draining.wait())
+        try:
+            await asyncio.wait({outcome, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            return outcome.result() if outcome.done() else None
+        finally:
+            outcome.cancel()
+            stopping.cancel()
+
+    def schemas_of(self, tenant: str) -> Mapping[str, object]:
+        """The schema of each event that senders may post, by event; None where it takes any JSON."""
+        routes = self.intake.directory.routes.of_tenant(tenant)
+        return {
+            name: self._schema(route.schema_digest)
+            for name, route in routes.items()
+            if not route.event.inline
+        }
+
+    def _schema(self, digest: str | None) -> object:
+        content = self._schemas.kept(digest) if digest is not None else None
+        return None if content is None else msgspec.json.decode(content)
+
+    async def _watch_readiness(self) -> None:
+        while True:
+            self._node.set_ready(not self.unready_reason())
+            await asyncio.sleep(_READY_POLL_S)
+
+    def _stop_threads(self) -> None:
+        self._beat.stop()
+        self._follower.stop()
+        self._loader.stop()
+
+    # --- the route loader's thread ---
+
+    def _open_schemas(self) -> SchemaCache:
+        self._client = Client(self._wire, self.name)
+        return self._schemas
+
+    @property
+    def _schemas(self) -> SchemaCache:
+        return SchemaCache(self._data_dir / "schemas", self._fetch)
+
+    def _fetch(self, digest: str) -> bytes:
+        assert self._client is not None
+        address, server_key = self._repository()
+        reply = self._client.call(
+            address, GetArtifact(digest=digest), timeout_ms=_FETCH_TIMEOUT_MS, server_key=server_key
+        )
+        content: bytes = reply.content
+        return content
+
+    def _repository(self) -> tuple[str, str]:
+        if self.settings.transport is Transport.IPC:
+            return endpoint(self.settings, _REPOSITORY, "rep"), ""
+        for node in self._known_nodes():
+            if node.role == _REPOSITORY and not node.lost and "rep" in node.endpoints:
+                return node.endpoints["rep"], node.public_key
+        raise NodeUnavailable("No repository is in the registry.")
+
+    def _close_client(self) -> None:
+        if self._client is not None:
+            self._client.close()
+
+    def _publish(self, directory: Directory) -> None:
+        self._loop.call_soon_threadsafe(self._take_directory, directory)
+
+    # --- the follower's thread ---
+
+    def _on_snapshot(self, tables: Tables) -> None:
+        copies = {name: dict(rows) for name, rows in tables.items()}
+        self._loop.call_soon_threadsafe(self._take_tables, copies)
+        self._loader.replace({_job_key(key): revision for key, revision in copies["jobs"].items()})
+
+    def _on_change(self, table: str, key: str, value: Any) -> None:
+        if table == "jobs":
+            self._loader.put(_job_key(key), value)
+        else:
+            self._loop.call_soon_threadsafe(self._take_change, table, key, value)
+
+    # --- the loop ---
+
+    def _take_directory(self, directory: Directory) -> None:
+        self.intake.directory = directory
+        self._dispatcher.set_routes(directory.routes)
+        self._routed.set()
+
+    def _take_tables(self, tables: Mapping[str, dict[str, Any]]) -> None:
+        self._tenants, self._nodes = tables["tenants"], tables["nodes"]
+        self._secrets.replace(tables["secrets"])
+        self.intake.credentials = Credentials(tables["keys"].values())
+        self.intake.known = True
+        self._set_quotas()
+        self._set_nodes()
+
+    def _take_change(self, table: str, key: str, value: Any) -> None:
+        if table == "keys":
+            self.intake.credentials.put(key, value)
+        elif table == "secrets":
+            self._secrets.put(key, value)
+        elif table == "tenants":
+            _put(self._tenants, key, value)
+            self._set_quotas()
+        elif table == "nodes":
+            _put(self._nodes, key, value)
+            self._set_nodes()
+
+    def _known_nodes(self) -> Sequence[NodeInfo]:
+        return tuple(self._nodes.values())
+
+    def _set_quotas(self) -> None:
+        self._dispatcher.set_quotas({name: tenant.quotas for name, tenant in self._tenants.items()})
+
+    def _set_nodes(self) -> None:
+        self._dispatcher.set_nodes(self._known_nodes())
+
+
+def _no_secret(_sealed: bytes) -> Sequence[bytes]:
+    return ()
+
+
+def _put(table: dict[str, Any], key: str, value: Any) -> None:
+    if value is None:
+        table.pop(key, None)
+    else:
+        table[key] = value
+
+
+def _job_key(key: str) -> tuple[str, str]:
+    tenant, _, job = key.partition("/")
+    return tenant, job
