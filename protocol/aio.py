@@ -6,15 +6,15 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from jobico import limits
-from jobico.errors import DeadlineExceeded, NodeUnavailable, ProtocolError
+from jobico.errors import JobicoError, NodeUnavailable, ProtocolError
 from jobico.logs import Action, get_logger
 from protocol import codec
 from protocol.authorisation import Caller
-from protocol.client import check_reply
+from protocol.client import check_reply, missed, unreachable
 from protocol.gate import Gate, Incoming
 from protocol.messages import Failure, Message, ReplyT, Request
 from protocol.sockets import Socket, Wire
-from protocol.watching import Watch, watch
+from protocol.watching import Monitor, PeerEvent, Watch, watch
 
 __all__ = ["AsyncClient", "AsyncHandler", "AsyncServer"]
 
@@ -48,6 +48,7 @@ class AsyncClient:
 
         Raises:
             NodeUnavailable: nobody was there to take it; it was not carried out.
+            Unauthenticated: the peer does not let this process in; it was not carried out.
             DeadlineExceeded: no answer came in time; it may have been carried out.
             ProtocolError: the answer is not one.
             JobicoError: what the peer answered.
@@ -56,7 +57,8 @@ class AsyncClient:
         peer = self._peers.get(key)
         if peer is None:
             socket = self._wire.dealer(endpoint, server_key=server_key)
-            peer = self._peers[key] = _Peer(asyncio.get_running_loop(), socket)
+            monitor = Monitor(socket) if self._wire.secure else None
+            peer = self._peers[key] = _Peer(endpoint, socket, monitor)
         correlation = str(next(self._count))
         frames = [b"", *codec.encode(message, correlation=correlation, sender=self._sender)]
         sent = False
@@ -66,13 +68,7 @@ class AsyncClient:
                     await peer.writable()
                 reply = await peer.reply(correlation)
         except TimeoutError as error:
-            if sent:
-                raise DeadlineExceeded(
-                    f"{endpoint} gave no answer to {message.TYPE} within {timeout_ms:.0f} ms."
-                ) from error
-            raise NodeUnavailable(
-                f"Nobody answers at {endpoint}: is the node running? See `jobico status`."
-            ) from error
+            raise (missed(endpoint, message, timeout_ms) if sent else peer.unreachable()) from error
         return check_reply(message, reply)
 
     def close(self) -> None:
@@ -85,12 +81,14 @@ class AsyncClient:
 class _Peer:
     """One DEALER and the calls that wait on it."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, socket: Socket) -> None:
-        self._loop = loop
+    def __init__(self, endpoint: str, socket: Socket, monitor: Monitor | None) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._endpoint = endpoint
         self._socket = socket
+        self._monitor = monitor
         self._replies: dict[str, asyncio.Future[Message]] = {}
         self._writers: list[asyncio.Future[None]] = []
-        self.watch = watch(loop, socket, self._received, on_writable=self._wake_writers)
+        self.watch = watch(self._loop, socket, self._received, on_writable=self._wake_writers)
 
     async def writable(self) -> None:
         """Returns when a send may pass."""
@@ -107,9 +105,16 @@ class _Peer:
         finally:
             del self._replies[correlation]
 
+    def unreachable(self) -> JobicoError:
+        """Why a request could not be sent."""
+        events = [] if self._monitor is None else self._monitor.read()
+        return unreachable(self._endpoint, refused=PeerEvent.REFUSED in events)
+
     def close(self) -> None:
         """Gives up all that wait."""
         self.watch.close()
+        if self._monitor is not None:
+            self._monitor.close()
         self._socket.close(linger=0)
         for reply in self._replies.values():
             reply.cancel()

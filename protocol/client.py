@@ -7,12 +7,20 @@ from typing import cast
 import zmq
 
 from jobico import limits
-from jobico.errors import DeadlineExceeded, NodeUnavailable, ProtocolError, error_from_code
+from jobico.errors import (
+    DeadlineExceeded,
+    JobicoError,
+    NodeUnavailable,
+    ProtocolError,
+    Unauthenticated,
+    error_from_code,
+)
 from protocol import codec
 from protocol.messages import Failure, Message, ReplyT, Request
-from protocol.sockets import Socket, Wire
+from protocol.sockets import Wire
+from protocol.watching import Monitor, PeerEvent
 
-__all__ = ["Client", "check_reply"]
+__all__ = ["Client", "check_reply", "missed", "unreachable"]
 
 
 class Client:
@@ -26,7 +34,7 @@ class Client:
     def __init__(self, wire: Wire, sender: str) -> None:
         self._wire = wire
         self._sender = sender
-        self._sockets: dict[tuple[str, str], Socket] = {}
+        self._peers: dict[tuple[str, str], _Peer] = {}
         self._calls = 0
 
     def call(
@@ -41,6 +49,7 @@ class Client:
 
         Raises:
             NodeUnavailable: nobody was there to take it; it was not carried out.
+            Unauthenticated: the peer does not let this process in; it was not carried out.
             DeadlineExceeded: no answer came in time; it may have been carried out.
             ProtocolError: the answer is not one.
             JobicoError: what the peer answered.
@@ -48,33 +57,65 @@ class Client:
         deadline_s = time.monotonic() + timeout_ms / 1_000
         self._calls += 1
         correlation = str(self._calls)
-        peer = (endpoint, server_key)
-        socket = self._sockets.pop(peer, None) or self._wire.req(endpoint, server_key=server_key)
+        key = (endpoint, server_key)
+        peer = self._peers.pop(key, None) or _Peer(self._wire, endpoint, server_key)
         try:
-            if not socket.poll(_left_ms(deadline_s), zmq.POLLOUT):
-                raise NodeUnavailable(
-                    f"Nobody answers at {endpoint}: is the node running? See `jobico status`."
-                )
-            socket.send_multipart(codec.encode(message, correlation=correlation, sender=self._sender))
-            if not socket.poll(_left_ms(deadline_s), zmq.POLLIN):
-                raise DeadlineExceeded(
-                    f"{endpoint} gave no answer to {message.TYPE} within {timeout_ms:.0f} ms."
-                )
-            header, reply = codec.decode(socket.recv_multipart(), bytes_max=limits.UPLOAD_MESSAGE_BYTES_MAX)
-            if header.correlation != correlation:
+            if not peer.socket.poll(_left_ms(deadline_s), zmq.POLLOUT):
+                raise peer.unreachable()
+            peer.socket.send_multipart(codec.encode(message, correlation=correlation, sender=self._sender))
+            if not peer.socket.poll(_left_ms(deadline_s), zmq.POLLIN):
+                raise missed(endpoint, message, timeout_ms)
+            frames = peer.socket.recv_multipart()
+            header, reply = codec.decode(frames, bytes_max=limits.UPLOAD_MESSAGE_BYTES_MAX)
+            if header.correlation != correlation and not isinstance(reply, Failure):
                 raise ProtocolError(f"{endpoint} answered another request than the one it was asked.")
         except BaseException:
             # NOTE: a REQ that missed its answer can neither send nor receive: the next call makes a new one.
-            socket.close(linger=0)
+            peer.close()
             raise
-        self._sockets[peer] = socket
+        self._peers[key] = peer
         return check_reply(message, reply)
 
     def close(self) -> None:
         """Closes its sockets."""
-        for socket in self._sockets.values():
-            socket.close(linger=0)
-        self._sockets.clear()
+        for peer in self._peers.values():
+            peer.close()
+        self._peers.clear()
+
+
+class _Peer:
+    """A REQ, and with `tcp` what has become of its handshake."""
+
+    def __init__(self, wire: Wire, endpoint: str, server_key: str) -> None:
+        self._endpoint = endpoint
+        self.socket = wire.req(endpoint, server_key=server_key)
+        self._monitor = Monitor(self.socket) if wire.secure else None
+
+    def unreachable(self) -> JobicoError:
+        """Why a request could not be sent."""
+        events = [] if self._monitor is None else self._monitor.read()
+        return unreachable(self._endpoint, refused=PeerEvent.REFUSED in events)
+
+    def close(self) -> None:
+        """Closes the socket; what it has not sent is dropped."""
+        if self._monitor is not None:
+            self._monitor.close()
+        self.socket.close(linger=0)
+
+
+def unreachable(endpoint: str, *, refused: bool) -> JobicoError:
+    """The error of a request that nobody took; `refused` where the handshake failed."""
+    if refused:
+        return Unauthenticated(
+            f"{endpoint} does not let this key in: it is not (or no longer) registered with control, "
+            "or the server's key is not the expected one. See `jobico keys`."
+        )
+    return NodeUnavailable(f"Nobody answers at {endpoint}: is the node running? See `jobico status`.")
+
+
+def missed(endpoint: str, request: Message, timeout_ms: float) -> DeadlineExceeded:
+    """The error of a request that was sent and not answered in time."""
+    return DeadlineExceeded(f"{endpoint} gave no answer to {request.TYPE} within {timeout_ms:.0f} ms.")
 
 
 def check_reply(request: Request[ReplyT], reply: Message) -> ReplyT:

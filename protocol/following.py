@@ -171,9 +171,7 @@ class _Stream:
     async def _catch_up(self, cursor: FeedCursor) -> AsyncIterator[list[tuple[int, Record]] | Notice]:
         """Takes all rows above the cursor; where the recorder is away they are left for the next time."""
         while True:
-            request = ListExecutions(
-                tenant=self._tenant, after=cursor.complete, limit=limits.QUERY_ROWS_MAX
-            )
+            request = ListExecutions(tenant=self._tenant, after=cursor.complete, limit=limits.QUERY_ROWS_MAX)
             try:
                 page = await self._ask(request)
             except JobicoError as error:

@@ -60,8 +60,7 @@ class Monitor:
         """Stops telling; call it before its socket is closed."""
         if not self._watched.closed:
             self._watched.disable_monitor()
-        else:
-            self.socket.close(linger=0)
+        self.socket.close(linger=0)
 
 
 class Watch:
