@@ -55,9 +55,14 @@ class Edge:
         self._falcon.add_error_handler(Exception, self._answer_fault)
         add_routes(self._falcon, service)
 
-    async def start(self) -> None:
-        """Starts the node; on the loop that serves."""
-        await self.service.start()
+    async def start(self, stop: Callable[[], None]) -> None:
+        """Starts the node, on the loop that serves; `stop` is called there when a part of it has died."""
+        await self.service.start(stop)
+
+    @property
+    def failed(self) -> bool:
+        """True where it stops because a part of it has died."""
+        return self.service.failed
 
     def begin_drain(self) -> None:
         """Answers those who wait for an outcome now, and says that it is not ready."""
@@ -86,6 +91,8 @@ class Edge:
         async def send_counted(message: dict[str, Any]) -> None:
             if message["type"] == "http.response.start":
                 answered(message["status"])
+                if not body.complete:
+                    message["headers"] = [*message["headers"], (b"connection", b"close")]
             await send(message)
 
         await self._falcon(scope, body.receive, send_counted)

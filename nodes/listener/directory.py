@@ -8,7 +8,6 @@ asks control.
 import contextlib
 import os
 import queue
-import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -100,13 +99,13 @@ class _Everything(NamedTuple):
     revisions: Mapping[tuple[str, str], Revision]
 
 
-class RouteLoader(threading.Thread):
-    """Turns revisions into a `Directory` and publishes each new one.
+class RouteLoader:
+    """Turns revisions into a `Directory` and publishes each new one, in the thread that calls `run`.
 
     Args:
-        schemas: Makes the schema cache, in this thread.
-        publish: Called in this thread with each new directory.
-        close: Called in this thread at its end.
+        schemas: Makes the schema cache, in that thread.
+        publish: Called in that thread with each new directory.
+        close: Called in that thread at its end.
     """
 
     def __init__(
@@ -115,7 +114,6 @@ class RouteLoader(threading.Thread):
         publish: Callable[[Directory], None],
         close: Callable[[], None] = lambda: None,
     ) -> None:
-        super().__init__(name="route-loader", daemon=True)
         self._make_schemas = schemas
         self._publish = publish
         self._close = close
@@ -134,9 +132,8 @@ class RouteLoader(threading.Thread):
         self._inbox.put(_Everything(revisions))
 
     def stop(self) -> None:
-        """Ends the thread and waits for it."""
+        """Has `run` return."""
         self._inbox.put(None)
-        self.join()
 
     def run(self) -> None:
         """Takes what is put in, and tries again what could not be loaded."""

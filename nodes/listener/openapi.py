@@ -80,7 +80,7 @@ def document(url: str, tenant: str, events: Mapping[str, object]) -> Json:
 
 
 def _any_json(_kind: type) -> Json:
-    return {}
+    return {"description": "Any JSON."}
 
 
 _EVENT_ID: Final[Json] = {"type": "string", "pattern": f"^{_ID}$"}

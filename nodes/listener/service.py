@@ -5,7 +5,8 @@ to the loop; schemas are fetched and compiled in the route loader's thread.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -65,8 +66,16 @@ class Service:
         self._beat = Beat(settings, self._wire, self._node.info, self._follower.seen)
         self._client: Client | None = None
 
-    async def start(self) -> None:
+    @property
+    def failed(self) -> bool:
+        """True where it stops because a part of it has died."""
+        return self._node.failed
+
+    async def start(self, stop: Callable[[], None]) -> None:
         """Opens the queue, follows control, and serves from the last snapshot where control is away.
+
+        Args:
+            stop: Called on the loop when the node is to stop.
 
         Raises:
             JobicoError: the queue cannot be opened or a socket cannot be bound.
@@ -77,7 +86,8 @@ class Service:
         self._node.endpoints = {**self._dispatcher.endpoints, "http": self.url}
         self._node.load = self._dispatcher.load
         self._node.on_ready_changed(self._beat.nudge)
-        self._loader.start()
+        self._node.on_drain(functools.partial(self._call_soon, stop))
+        self._loading = self._node.spawn("route-loader", self._loader.run)
         self._follower.start()
         if self._follower.known:
             # NOTE: senders of a restarted listener wait in the backlog of its port rather than hear 503.
@@ -163,6 +173,7 @@ class Service:
         self._beat.stop()
         self._follower.stop()
         self._loader.stop()
+        self._loading.join()
 
     # --- the route loader's thread ---
 
@@ -195,21 +206,24 @@ class Service:
         if self._client is not None:
             self._client.close()
 
+    def _call_soon(self, callback: Callable[..., None], *args: Any) -> None:
+        self._loop.call_soon_threadsafe(callback, *args)
+
     def _publish(self, directory: Directory) -> None:
-        self._loop.call_soon_threadsafe(self._take_directory, directory)
+        self._call_soon(self._take_directory, directory)
 
     # --- the follower's thread ---
 
     def _on_snapshot(self, tables: Tables) -> None:
         copies = {name: dict(rows) for name, rows in tables.items()}
-        self._loop.call_soon_threadsafe(self._take_tables, copies)
+        self._call_soon(self._take_tables, copies)
         self._loader.replace({_job_key(key): revision for key, revision in copies["jobs"].items()})
 
     def _on_change(self, table: str, key: str, value: Any) -> None:
         if table == "jobs":
             self._loader.put(_job_key(key), value)
         else:
-            self._loop.call_soon_threadsafe(self._take_change, table, key, value)
+            self._call_soon(self._take_change, table, key, value)
 
     # --- the loop ---
 

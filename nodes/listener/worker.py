@@ -32,6 +32,9 @@ _REASONS: Final = {
 }  # fmt: skip
 
 
+_END_ALL: Final = Arbiter.WORKER_BOOT_ERROR
+"""The status with which the master ends too: the supervisor decides about another try."""
+
 _TICK_S: Final = 1.0
 _DRAIN_POLL_S: Final = 0.02
 
@@ -131,11 +134,10 @@ class ListenerWorker(ASGIWorker):  # type: ignore[misc]
     async def _serve(self) -> None:
         ticking = asyncio.create_task(self._tick())
         try:
-            await self.asgi.start()
+            await self.asgi.start(self.handle_exit_signal)
         except Exception:
             self.log.exception("The listener cannot start.")
-            # NOTE: with this status the master ends too, so that the supervisor decides about another try.
-            raise SystemExit(Arbiter.WORKER_BOOT_ERROR) from None
+            raise SystemExit(_END_ALL) from None
         server = await self.loop.create_server(
             lambda: IntakeProtocol(self), sock=self.sockets[0].sock, backlog=self.cfg.backlog
         )
@@ -143,6 +145,8 @@ class ListenerWorker(ASGIWorker):  # type: ignore[misc]
         await self._stopping.wait()
         await self._shutdown()
         ticking.cancel()
+        if self.asgi.failed:
+            raise SystemExit(_END_ALL)
 
     async def _tick(self) -> None:
         while True:
