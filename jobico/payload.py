@@ -143,7 +143,7 @@ def _no_order_key(pointer: str, why: str) -> SchemaViolation:
 
 
 def _decode_strict(content: bytes) -> object:
-    """Decodes; refuses all that `parse_json` names but duplicate keys, and of depth only what the stack bounds."""
+    """Decodes; refuses all that `parse_json` names but duplicate keys, and depth only past the stack's."""
     try:
         return _decode(content)
     except UnicodeDecodeError as error:
@@ -164,10 +164,10 @@ def _check_tree(value: object, content: bytes) -> int:
     """The depth of a decoded value (0 for a scalar); refuses it if its text repeats a key in an object.
 
     PERF: the decoder keeps the last of two equal keys, so keys are counted twice: in the value, and in the
-    text as quote-colon with white space taken out. The text's count is never too low, for each key ends that
-    way, so equal counts prove that no key repeats (27 µs for a push webhook of 6 KiB, decoding included). It can
-    be too high, for a string may begin with a colon or hold an escaped quote before one; only then is the
-    text read again by a parser that shows every key (another 34 µs).
+    text as quote-colon with white space taken out. The text's count is never too low, for each key ends
+    that way, so equal counts prove that no key repeats (27 µs for a webhook of 6 KiB, decoding included).
+    It can be too high, for a string may begin with a colon or hold an escaped quote before one; only then
+    is the text read again by a parser that shows every key (another 34 µs).
     """
     keys = 0
     depth = 0

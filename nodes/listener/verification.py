@@ -1,7 +1,7 @@
 """How a sender proves itself: the schemes of `verify:`, over the raw bytes of the body.
 
-Pure: headers, secrets and time come in, the id of the delivery comes out. Nothing here reads the body as anything
-but bytes, says which secret matched, or compares other than in constant time.
+Pure: headers, secrets and time come in, the id of the delivery comes out. Nothing here reads the body as
+anything but bytes, says which secret matched, or compares other than in constant time.
 
 What each scheme protects, and what it cannot:
 
