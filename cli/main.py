@@ -1,0 +1,183 @@
+"""The command `jobico`: finds the command that was asked for, runs it, and turns errors into exit codes.
+
+0 done, 1 failed, 2 wrong usage, 130 interrupted. A command's module is imported when that command runs, so
+that `jobico --help` and every command start fast; what the help lists is here.
+"""
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any, NamedTuple, NoReturn
+
+__all__ = ["COMMANDS", "Entry", "main", "run"]
+
+
+class Entry(NamedTuple):
+    """Where a command is, and what the help says of it."""
+
+    module: str
+    attribute: str  # a function, or a typer.Typer with commands of its own
+    summary: str
+    panel: str
+
+
+_PLATFORM = "The platform here"
+_JOBS = "Jobs and what they need"
+_EVENTS = "Events and what came of them"
+_PROGRAMS = "Programs, without a platform"
+
+COMMANDS = {
+    "demo": Entry("cli.demo", "demo", "Show the whole platform at work on a real webhook.", _PLATFORM),
+    "up": Entry("cli.up", "up", "Start the platform.", _PLATFORM),
+    "down": Entry("cli.up", "down", "Stop the platform.", _PLATFORM),
+    "status": Entry("cli.status", "status", "Show whether the platform is ready, node by node.", _PLATFORM),
+    "node": Entry("cli.nodes", "node", "Run one node in the foreground, as supervisord does.", _PLATFORM),
+    "bench": Entry("cli.bench", "bench", "Measure throughput and latency over HTTP.", _PLATFORM),
+    "deploy": Entry("cli.deploy", "deploy", "Deploy a job definition with the files it names.", _JOBS),
+    "rollback": Entry("cli.deploy", "rollback", "Make an earlier revision of a job current again.", _JOBS),
+    "undeploy": Entry("cli.deploy", "undeploy", "Withdraw a job.", _JOBS),
+    "upload": Entry("cli.upload", "app", "Upload a program or a schema.", _JOBS),
+    "show": Entry("cli.show", "app", "Show a job, tenant, module or schema, or the environment.", _JOBS),
+    "tenants": Entry("cli.tenants", "app", "Create, list, show and delete tenants.", _JOBS),
+    "keys": Entry("cli.keys", "app", "Create, list and revoke bearer keys of a tenant.", _JOBS),
+    "send": Entry("cli.send", "send", "Send an event, without a key.", _EVENTS),
+    "events": Entry("cli.events", "app", "Show, list and cancel events.", _EVENTS),
+    "logs": Entry("cli.logs", "logs", "Show executions with what their guests logged.", _EVENTS),
+    "dead-letters": Entry("cli.dead_letters", "app", "List, show, replay and purge dead letters.", _EVENTS),
+    "queues": Entry("cli.queues", "queues", "Show how much waits in each queue.", _EVENTS),
+    "run": Entry("cli.run", "run", "Run a program once, in the sandbox.", _PROGRAMS),
+    "check": Entry("cli.check", "check", "Tell whether a program can run here, and how.", _PROGRAMS),
+}
+"""Every command, in the order of the help."""
+
+
+_HELP = "Run WebAssembly programs in answer to webhooks: validated, queued durably, sandboxed, recorded."
+_EXIT_FAILED = 1
+_EXIT_USAGE = 2
+_EXIT_INTERRUPTED = 130
+
+
+def _root() -> Any:
+    import typer
+    from typer.core import TyperCommand, TyperGroup
+
+    from cli.options import Home
+
+    class Commands(TyperGroup):
+        """The commands of `COMMANDS`, imported when they are run; the help describes them without that."""
+
+        describing = False
+
+        def list_commands(self, ctx: Any) -> list[str]:
+            return list(COMMANDS)
+
+        def get_command(self, ctx: Any, cmd_name: str) -> Any:
+            entry = COMMANDS.get(cmd_name)
+            if entry is None:
+                return None
+            if self.describing:
+                return TyperCommand(cmd_name, help=entry.summary, rich_help_panel=entry.panel)
+            return _load(cmd_name, entry)
+
+        def format_help(self, ctx: Any, formatter: Any) -> None:
+            self.describing = True
+            super().format_help(ctx, formatter)
+
+        def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+            self.commands = dict.fromkeys(COMMANDS, TyperCommand(""))  # what mistyped names are held against
+            return super().resolve_command(ctx, args)
+
+    app = typer.Typer(
+        cls=Commands, help=_HELP, add_completion=False, no_args_is_help=True, rich_markup_mode="rich"
+    )
+
+    @app.callback()
+    def jobico(
+        home: Home = None,
+        version: Annotated[
+            bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+        ] = False,
+    ) -> None:
+        """Has the options that stand before a command."""
+        if home:
+            os.environ["JOBICO_HOME"] = home  # where the command's own option looks
+
+    return _polished(typer.main.get_command(app))
+
+
+def _version(value: bool) -> None:
+    if value:
+        import typer
+
+        from cli import render
+        from jobico import __version__
+
+        render.report({"version": __version__}, lambda: render.styled(f"jobico {__version__}"))
+        raise typer.Exit
+
+
+def _polished(command: Any) -> Any:
+    """The command, with no `<bool>` in its help beside options that take no value."""
+    import typer
+
+    for option in (*command.params, command.get_help_option(typer.Context(command))):
+        if getattr(option, "is_flag", False) and option.metavar is None:
+            option.metavar = ""
+    for child in getattr(command, "commands", {}).values():
+        _polished(child)
+    return command
+
+
+def _load(name: str, entry: Entry) -> Any:
+    import typer
+
+    target = getattr(importlib.import_module(entry.module), entry.attribute)
+    if isinstance(target, typer.Typer):
+        target.info.help = entry.summary
+        target.info.no_args_is_help = True
+    else:
+        function, target = target, typer.Typer(add_completion=False)
+        target.command(name)(function)
+    command = typer.main.get_command(target)
+    command.name = name
+    return _polished(command)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Runs a command; returns the exit code."""
+    if len(arguments) == 2 and arguments[0] == "node" and not arguments[1].startswith("-"):
+        # PERF: a node needs no parser of command lines: 60 ms and 6 MB less for each.
+        from cli.node import run_node
+
+        return run_node(arguments[1])
+    import typer
+
+    from cli import render
+    from jobico.errors import Internal, InvalidInput, JobicoError
+
+    try:
+        answer = _root().main(list(arguments), prog_name="jobico", standalone_mode=False)
+    except JobicoError as error:
+        render.fail(error)
+        return _EXIT_FAILED
+    except (KeyboardInterrupt, typer.Abort):
+        return _EXIT_INTERRUPTED
+    except typer.TyperException as error:
+        context = getattr(error, "ctx", None)
+        hint = f"See `{context.command_path} --help`." if context else ""
+        if error.exit_code == _EXIT_USAGE:
+            if error.message:  # not where help was all that was missing
+                render.fail(InvalidInput(error.format_message()), hint=hint)
+        else:
+            render.fail(Internal(error.format_message()))
+        return error.exit_code
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return _EXIT_FAILED
+    return answer if isinstance(answer, int) else 0
+
+
+def main() -> NoReturn:
+    """The console script."""
+    sys.exit(run(sys.argv[1:]))

@@ -1,0 +1,102 @@
+"""`jobico up` and `jobico down`: the platform of a data directory, here."""
+
+import os
+import signal
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli import render
+from cli.options import Home, Json
+from jobico.settings import Settings
+
+if TYPE_CHECKING:
+    from cli.startup import Started
+
+__all__ = ["down", "up"]
+
+
+def up(
+    detach: Annotated[bool, typer.Option("--detach", "-d", help="Return once every node is ready.")] = False,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            "--port", metavar="PORT", help="The HTTP port; 0 picks a free one.", show_default="7450"
+        ),
+    ] = None,
+    executors: Annotated[
+        int | None,
+        typer.Option("--executors", metavar="N", help="How many guests run at once.", show_default="2"),
+    ] = None,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Start the platform.
+
+    supervisord runs the nodes and starts again what ends. Without --detach this waits; Ctrl-C stops them all.
+
+    Example: jobico up --detach --port 8080
+    """
+    from cli.startup import start
+
+    settings = Settings.from_environ(home=home, http_port=port, executors=executors)
+    render.line(f"Starting the platform in {settings.home_dir}", "bold")
+    started = start(settings, lambda name, ms: render.line(f"  {name:<12} ready after {ms / 1_000:.1f} s"))
+    facts = {
+        "ready": True,
+        "url": started.url,
+        "home": str(started.settings.home_dir),
+        "ready_ms": round(started.took_ms),
+    }
+    render.report(facts, lambda: _next_steps(started, detach))
+    if not detach:
+        raise typer.Exit(_watch(started))
+
+
+def _next_steps(started: "Started", detach: bool) -> None:
+    home = "" if started.settings.home_dir == Settings().home_dir else f" --home {started.settings.home_dir}"
+    render.line()
+    render.line(f"Ready in {started.took_ms / 1_000:.1f} s: {started.url}", "bold green")
+    render.line(f"  jobico status{home}          node by node")
+    render.line(f"  jobico deploy FILE{home}     deploy a job definition")
+    render.line(f"  jobico logs -f{home}         follow executions")
+    render.line(f"  jobico down{home}            stop it" if detach else "  Ctrl-C                 stop it")
+
+
+def _watch(started: "Started") -> int:
+    """Waits until somebody stops the platform; returns the exit code."""
+    stopping = False
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        nonlocal stopping
+        if not stopping:
+            stopping = True
+            os.kill(started.process.pid, signal.SIGTERM)
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, stop)
+    started.process.wait()
+    if not stopping:
+        render.note("The platform was stopped by somebody else, or supervisord died.", "yellow")
+    started.supervision.stop()
+    if stopping:
+        render.line("Stopped.")
+    return 0
+
+
+def down(home: Home = None, as_json: Json = False) -> None:
+    """Stop the platform.
+
+    Every node finishes what is under way first; queued events stay queued.
+
+    Example: jobico down
+    """
+    from cli.supervision import Supervision
+
+    settings = Settings.from_environ(home=home)
+    stopped = Supervision(settings).stop()
+    render.report(
+        {"stopped": stopped, "home": str(settings.home_dir)},
+        lambda: render.styled("Stopped." if stopped else f"No platform was running in {settings.home_dir}."),
+    )
