@@ -4,6 +4,7 @@
 exist is checked at deploy, by control.
 """
 
+from jobico.definition.parser import parse_definition
 from jobico.definition.types import (
     Abi,
     Engine,
@@ -36,4 +37,5 @@ __all__ = [
     "SchemaReference",
     "Verification",
     "VerifyScheme",
+    "parse_definition",
 ]
