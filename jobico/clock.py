@@ -1,9 +1,9 @@
 """Where time comes from: an argument in pure code, a `Clock` at the rim."""
 
 import time
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
-__all__ = ["Clock", "ManualClock", "SystemClock"]
+__all__ = ["Clock", "ManualClock", "Now", "SystemClock"]
 
 
 class Clock(Protocol):
@@ -48,3 +48,15 @@ class ManualClock:
     def wall_ms(self) -> int:
         """The time it was told."""
         return self.now_ms
+
+
+class Now(NamedTuple):
+    """One instant on both clocks."""
+
+    ms: int  # monotonic
+    wall_ms: int
+
+    @classmethod
+    def of(cls, clock: Clock) -> "Now":
+        """What a clock shows."""
+        return cls(clock.monotonic_ms(), clock.wall_ms())

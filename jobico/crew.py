@@ -1,0 +1,204 @@
+"""The executors of a listener: what each holds, how much more it may hold, where an event goes. Pure.
+
+What an executor holds ahead is bounded by time: about HELD_AHEAD_MS of estimated work, at least one event.
+A runtime that was never seen, a long one, and an event that has killed two executors go only to one that
+holds nothing; behind the latter nothing goes. Of two or more executors one is kept from slow guests while
+others have quick work (`_may_be_slow`), so that no tenant's slow guests ever hold all of them.
+"""
+
+from enum import Enum, auto
+from typing import Final
+
+from jobico import limits
+from jobico.ordering import Pending
+
+__all__ = ["SLOW_US", "Crew", "Executor", "Place"]
+
+SLOW_US: Final = 250_000
+"""A run from here on is slow: what waits for an executor may wait so long unnoticed."""
+
+_HELD_AHEAD_US: Final = limits.HELD_AHEAD_MS * 1_000
+_RECENT_MS: Final = 60_000
+_ALONE_DEATHS: Final = limits.DEATHS_MAX - 1
+
+
+class Place(Enum):
+    """Why an event cannot be leased now."""
+
+    NO_ROOM = auto()  # until an executor has less to do
+    NO_SLOW_ROOM = auto()  # until a slow guest ends; quick ones may still go
+
+
+class Executor:
+    """One executor process as its listener knows it.
+
+    Attributes:
+        instance: The run of the process; empty until its first Welcome.
+        joined: True between a Welcome and the next loss of the connection.
+        held: What it was sent and has not settled, by token, in the order that it was sent.
+        reserved: What will be sent once its lease is stored, by token.
+        planned_us: The estimated work of both.
+        since_ms: When the oldest of that came to be the oldest.
+        running: The token that it said it is running; 0 is none that we know of.
+        heard_ms: When it last said anything.
+        suspect_ms: With the connection lost: when it counts as dead; 0 with a connection.
+        stalled: It has said that its guest takes longer than expected: no more until that one ends.
+        draining: It is stopping.
+        slow: Holds a slow guest.
+        alone: Holds an event that may be poison, so nothing else.
+        expires_ms: No lease that it holds expires before this.
+    """
+
+    __slots__ = (
+        "alone", "draining", "expires_ms", "heard_ms", "held", "instance", "joined", "name", "planned_us",
+        "reserved", "running", "since_ms", "slow", "stalled", "suspect_ms",
+    )  # fmt: skip
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.instance = ""
+        self.joined = False
+        self.held: dict[int, Pending] = {}
+        self.reserved: dict[int, Pending] = {}
+        self.planned_us = 0.0
+        self.since_ms = 0
+        self.running = 0
+        self.heard_ms = 0
+        self.suspect_ms = 0
+        self.stalled = False
+        self.draining = False
+        self.slow = False
+        self.alone = False
+        self.expires_ms = 0
+
+    def reserve(self, item: Pending, expires_ms: int, *, alone: bool) -> None:
+        """Keeps room for an event, which has its token, until it is sent."""
+        if self.idle:
+            self.expires_ms = expires_ms
+        self.reserved[item.token] = item
+        self.planned_us += item.planned_us
+        self.slow = self.slow or item.slow
+        self.alone = alone
+        item.executor = self.name
+        item.expires_ms = expires_ms
+
+    def sent(self, item: Pending, now_ms: int) -> None:
+        """Notes that an event with room is on its way."""
+        if not self.held:
+            self.since_ms = now_ms
+        self.held[item.token] = self.reserved.pop(item.token)
+
+    def release(self, item: Pending, now_ms: int) -> float:
+        """Notes that it holds an event no longer; returns for how many microseconds that was the oldest."""
+        took_us = 0.0
+        if self.head is item:
+            took_us = (now_ms - self.since_ms) * 1_000.0
+            self.since_ms = now_ms
+            self.stalled = False
+        if self.held.pop(item.token, None) is None:
+            del self.reserved[item.token]
+        item.executor = ""
+        if self.idle:
+            self.planned_us, self.slow, self.alone = 0.0, False, False
+            return took_us
+        self.planned_us -= item.planned_us
+        if item.slow:
+            self.slow = any(other.slow for other in (*self.held.values(), *self.reserved.values()))
+        return took_us
+
+    @property
+    def idle(self) -> bool:
+        """True if it has nothing to do and nothing is meant for it."""
+        return not self.held and not self.reserved
+
+    @property
+    def size(self) -> int:
+        """How many events it has or will be sent."""
+        return len(self.held) + len(self.reserved)
+
+    @property
+    def head(self) -> Pending | None:
+        """The oldest event that it holds: the one that it runs, unless it has said otherwise."""
+        return next(iter(self.held.values()), None)
+
+    def victim(self) -> Pending | None:
+        """The event that its death is charged to: the one it runs, as far as is known."""
+        return self.held.get(self.running) or self.head
+
+    def late(self, now_ms: int) -> bool:
+        """True if what it runs takes longer than planned, so that nothing should wait behind it."""
+        head = self.head
+        if head is None:
+            return False
+        return self.stalled or now_ms - self.since_ms > limits.HELD_AHEAD_MS + head.planned_us / 1_000
+
+
+class Crew:
+    """All executors of a listener."""
+
+    def __init__(self) -> None:
+        self.executors: dict[str, Executor] = {}
+        self._quick_ms = -_RECENT_MS
+        self._served: dict[str, int] = {}  # the two tenants that were served last, and when
+
+    def member(self, name: str) -> Executor:
+        """The executor of that name, made where it is new."""
+        found = self.executors.get(name)
+        if found is None:
+            found = self.executors[name] = Executor(name)
+        return found
+
+    def place(self, item: Pending, us: float, now_ms: int) -> Executor | Place:
+        """Where an event goes that is estimated to run for `us`; 0 is unknown."""
+        alone = item.deaths >= _ALONE_DEATHS
+        bulky = alone or us == 0.0 or us > _HELD_AHEAD_US
+        unknown = us == 0.0
+        if (unknown or us >= SLOW_US) and not self._may_be_slow(item.event.tenant, now_ms, unknown=unknown):
+            return Place.NO_SLOW_ROOM
+        best: Executor | None = None
+        for executor in self.executors.values():
+            if not executor.joined or executor.draining or executor.alone:
+                continue
+            if executor.idle:
+                return executor
+            if bulky or executor.planned_us + us > _HELD_AHEAD_US:
+                continue
+            if executor.size >= limits.HELD_DELIVERIES_MAX or executor.late(now_ms):
+                continue
+            if best is None or executor.planned_us < best.planned_us:
+                best = executor
+        return best or Place.NO_ROOM
+
+    def assign(self, executor: Executor, item: Pending, us: float, now_ms: int, expires_ms: int) -> None:
+        """Gives an event, which has its token, to an executor that `place` has chosen."""
+        item.slow = us == 0.0 or us >= SLOW_US
+        item.planned_us = us or float(_HELD_AHEAD_US)
+        executor.reserve(item, expires_ms, alone=item.deaths >= _ALONE_DEATHS)
+        if not item.slow:
+            self._quick_ms = now_ms
+        tenant = item.event.tenant
+        if tenant not in self._served and len(self._served) > 1:
+            del self._served[min(self._served, key=lambda name: self._served[name])]
+        self._served[tenant] = now_ms
+
+    def _may_be_slow(self, tenant: str, now_ms: int, *, unknown: bool) -> bool:
+        """True if another slow guest, of that tenant, leaves an executor for those who would wait for it.
+
+        With quick work in the last minute slow guests leave one executor to it, whoever they belong to. With
+        other tenants served in the last minute, this tenant's leave one to them. A runtime that was never
+        seen may turn out slow; it gets the benefit of the doubt while its tenant has no slow guest.
+        """
+        size = slow = own = 0
+        for executor in self.executors.values():
+            if executor.joined and not executor.draining:
+                size += 1
+                if executor.slow or executor.late(now_ms):
+                    slow += 1
+                    head = executor.head
+                    own += head is not None and head.event.tenant == tenant
+        if size < 2 or (unknown and own == 0):
+            return True
+        if slow + 1 >= size and now_ms - self._quick_ms < _RECENT_MS:
+            return False
+        others = any(name != tenant and now_ms - at < _RECENT_MS for name, at in self._served.items())
+        return not (others and own + 1 >= size)
