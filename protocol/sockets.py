@@ -60,10 +60,8 @@ def endpoint(settings: Settings, node: str, socket: str) -> str:
                 "choose a shorter JOBICO_NODE_NAME or JOBICO_HOME."
             )
         return f"ipc://{path}"
-    index = SOCKET_NAMES.index(socket)
-    if node == _CONTROL:
-        return f"tcp://{settings.bind_host}:{settings.control_port + index}"
-    port = str(settings.node_port + index) if settings.node_port else "*"
+    first = settings.control_port if node == _CONTROL else settings.node_port
+    port = str(first + SOCKET_NAMES.index(socket)) if first else "*"
     return f"tcp://{settings.bind_host}:{port}"
 
 
