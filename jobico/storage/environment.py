@@ -1,13 +1,13 @@
 """One LMDB environment: opened once a process, checked for kind and schema version, closed once.
 
-Owns the directory of a store (mode 0700), its map and its named tables. Never decides what is in a table, and never
-writes after `open`: that is `Writer`'s alone.
+Owns the directory of a store (mode 0700), its map and its named tables. Never decides what is in a table, and
+never writes after `open`: that is `Writer`'s alone.
 
     meta   b"kind"    -> which store this is, such as b"queue"
            b"schema"  -> the version of its layout, decimal
 
-Crash safety is LMDB's: pages are copied on write and a commit syncs them before it syncs the root that makes them
-visible, so what a killed process or a power cut leaves is the last committed transaction, whole.
+Crash safety is LMDB's: pages are copied on write and a commit syncs them before it syncs the root that makes
+them visible, so what a killed process or a power cut leaves is the last committed transaction, whole.
 """
 
 import os
@@ -15,12 +15,20 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 import lmdb
 
 from jobico import limits
 from jobico.errors import StorageUnavailable, StoreVersion
+from jobico.storage.layout import Layout
+from jobico.storage.values import Cursor
+
+if TYPE_CHECKING:
+    _Raw = lmdb.Transaction[bytes]
+    _Table = lmdb._Database  # noqa: SLF001 - the name that its stubs give
+else:
+    _Raw = _Table = object
 
 __all__ = ["META", "Environment", "Txn", "unavailable"]
 
@@ -36,7 +44,9 @@ def unavailable(path: Path, error: Exception) -> StorageUnavailable:
     elif isinstance(error, lmdb.DiskError):
         reason = "the disk is full: free some space, it goes on by itself"
     elif isinstance(error, lmdb.ReadonlyError | PermissionError):
-        reason = f"it is not writable by user {os.getuid()}: give it the directory, or choose another JOBICO_HOME"
+        reason = (
+            f"it is not writable by user {os.getuid()}: give it the directory, or choose another JOBICO_HOME"
+        )
     else:
         reason = f"the system answered: {error}"
     return StorageUnavailable(f"The store at {path} cannot be used: {reason}.")
@@ -47,19 +57,18 @@ class Txn:
 
     __slots__ = ("_tables", "raw")
 
-    def __init__(self, raw: lmdb.Transaction, tables: Mapping[str, object]) -> None:
+    def __init__(self, raw: _Raw, tables: Mapping[str, _Table]) -> None:
         self.raw = raw
         self._tables = tables
 
     def get(self, table: str, key: bytes) -> bytes | None:
         """The value of `key`, or None."""
-        value: bytes | None = self.raw.get(key, db=self._tables[table])
-        return value
+        return self.raw.get(key, db=self._tables[table])
 
     def put(
         self, table: str, key: bytes, value: bytes, *, overwrite: bool = True, append: bool = False
     ) -> bool:
-        """Stores `value`; False where the key is there and `overwrite` is not. `append` needs the largest key."""
+        """Stores `value`; False where the key is there and not to be overwritten. `append`: it sorts last."""
         return bool(self.raw.put(key, value, overwrite=overwrite, append=append, db=self._tables[table]))
 
     def delete(self, table: str, key: bytes) -> bool:
@@ -68,10 +77,9 @@ class Txn:
 
     def pop(self, table: str, key: bytes) -> bytes | None:
         """Deletes `key` and answers what it held, or None."""
-        value: bytes | None = self.raw.pop(key, db=self._tables[table])
-        return value
+        return self.raw.pop(key, db=self._tables[table])
 
-    def cursor(self, table: str) -> lmdb.Cursor:
+    def cursor(self, table: str) -> Cursor:
         """A cursor on `table`, not yet placed."""
         return self.raw.cursor(db=self._tables[table])
 
@@ -88,7 +96,7 @@ class Txn:
     def items_reversed(
         self, table: str, prefix: bytes = b"", *, before: bytes = b""
     ) -> Iterator[tuple[bytes, bytes]]:
-        """Keys that begin with `prefix`, in reverse order, with values; only those below `before` if given."""
+        """Keys that begin with `prefix`, in reverse order; only those below `before` where it is given."""
         cursor = self.cursor(table)
         placed = cursor.set_range(before) if before else cursor.set_range(_after(prefix)) if prefix else False
         if not (cursor.prev() if placed else cursor.last()):
@@ -97,6 +105,11 @@ class Txn:
             if not key.startswith(prefix):
                 return
             yield key, value
+
+    def used_pages(self) -> int:
+        """Pages in use, the free list's own aside; all others of the map are free."""
+        stats = [self.raw.stat(table) for table in self._tables.values()]
+        return 2 + sum(each["branch_pages"] + each["leaf_pages"] + each["overflow_pages"] for each in stats)
 
     def count(self, table: str) -> int:
         """How many keys `table` has."""
@@ -124,14 +137,12 @@ class Environment:
         _open_paths.add(self._key)
 
     @classmethod
-    def open(cls, path: Path, *, kind: str, schema: int, tables: Sequence[str], map_bytes: int) -> Self:
+    def open(cls, path: Path, layout: Layout, *, map_bytes: int) -> Self:
         """Opens the store in directory `path`, making it if it is not there.
 
         Args:
             path: The directory; it becomes mode 0700.
-            kind: Which store it is; a directory that holds another kind is refused.
-            schema: The version of the layout that this code reads and writes.
-            tables: The names of its tables, `meta` aside.
+            layout: Which store it is; a directory that holds another kind or version is refused.
             map_bytes: The most it may ever take; address space, not disk.
 
         Raises:
@@ -141,13 +152,15 @@ class Environment:
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             path.chmod(0o700)
-            env = cls(path, (META, *tables), map_bytes)
+            env = cls(path, (META, *layout.names), map_bytes)
         except lmdb.VersionMismatchError as error:
-            raise StoreVersion(f"The store at {path} was written by another LMDB: restore it from a backup.") from error
+            raise StoreVersion(
+                f"The store at {path} was written by another LMDB: restore it from a backup."
+            ) from error
         except (lmdb.Error, OSError) as error:
             raise unavailable(path, error) from error
         try:
-            env._claim(kind, schema)
+            env._claim(layout.kind, layout.schema)
         except lmdb.Error as error:
             env.close()
             raise unavailable(path, error) from error
@@ -211,15 +224,38 @@ class Environment:
         """A write transaction, for `Writer` alone."""
         return Txn(self.raw.begin(write=True), self.tables)
 
-    def reopen(self) -> None:
-        """Closes and opens the environment: the only way on after LMDB failed to write a root page."""
-        with self._gate:
-            self._gate.wait_for(lambda: not self._readers)
-            self.raw.close()
-            self._connect()
+    @property
+    def page_bytes(self) -> int:
+        """The size of a page."""
+        return self.raw.stat()["psize"]
+
+    def used_bytes(self) -> int:
+        """How far the data file is used; pages before that may be free."""
+        return (self.raw.info()["last_pgno"] + 1) * self.page_bytes
+
+    def recover(self, number: int) -> bool:
+        """Makes the store usable after the commit of `number` failed; True if that is stored after all.
+
+        SAFETY: when LMDB fails to write a root page it refuses all further work until it is opened again, and
+        only then can be seen which root page is on disk.
+        """
+        try:
+            self.raw.begin(write=True).abort()
+        except lmdb.PanicError:
+            with self._gate:
+                self._gate.wait_for(lambda: not self._readers)
+                self.raw.close()
+                self._connect()
+            if self.raw.info()["last_txnid"] < number:
+                return False
+            self.raw.sync(True)
+            return True
+        except lmdb.Error:
+            return False
+        return False
 
     def backup(self, target: Path) -> None:
-        """Writes a compact, consistent copy into the new or empty directory `target`, while others read and write.
+        """Writes a compact, consistent copy into the new or empty directory `target`; others go on.
 
         Raises:
             StorageUnavailable: `target` is not empty, or cannot be written.

@@ -3,20 +3,37 @@
     key            -> crc32 of the whole value (4) | number of parts (2) | first part
     key | n (2)    -> part n, from 1 on
 
-Keys are of one fixed length within a table, so parts sort directly behind their key. Parts of one page need no run
-of neighbouring free pages: a map that is nearly full and fragmented still takes them (SAFETY: settlements from the
-reserve rely on that), and LMDB never searches its free list for a run.
+Keys are of one fixed length within a table, so parts sort directly behind their key. Parts of one page
+need no run of neighbouring free pages: a map that is nearly full and fragmented still takes them (SAFETY:
+settlements from the reserve rely on it), and LMDB never searches its free list for a run.
 """
 
 import struct
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from zlib import crc32
 
 import lmdb
 
 from jobico.errors import CorruptRecord
 
-__all__ = ["PART_BYTES", "delete_value", "get_value", "pop_value", "seal", "seal_parts", "unseal"]
+if TYPE_CHECKING:
+    Cursor = lmdb.Cursor[bytes]
+else:
+    Cursor = lmdb.Cursor
+
+__all__ = [
+    "PART_BYTES",
+    "Cursor",
+    "delete_value",
+    "get_start",
+    "get_value",
+    "join_value",
+    "pop_value",
+    "put_value",
+    "seal",
+    "seal_parts",
+    "unseal",
+]
 
 PART_BYTES: Final = 4080  # a page of 4096 less its header
 
@@ -53,17 +70,34 @@ def seal_parts(key: bytes, value: bytes) -> list[tuple[bytes, bytes]]:
     return rows
 
 
-def get_value(cursor: lmdb.Cursor, key: bytes) -> bytes | None:
+def get_value(cursor: Cursor, key: bytes) -> bytes | None:
     """The value under `key`, or None.
 
     Raises:
         CorruptRecord: it does not match its checksum.
     """
     first = cursor.get(key)
-    return None if first is None else join(cursor, first)
+    return None if first is None else join_value(cursor, first)
 
 
-def join(cursor: lmdb.Cursor, first: bytes) -> bytes:
+def get_start(cursor: Cursor, key: bytes, bytes_max: int) -> bytes | None:
+    """The value under `key` or, where it is longer, its first `bytes_max` bytes, unchecked; or None.
+
+    Raises:
+        CorruptRecord: it is not longer than that, and does not match its checksum.
+    """
+    first = cursor.get(key)
+    if first is None:
+        return None
+    if int.from_bytes(first[4:6]) * PART_BYTES <= bytes_max:
+        return join_value(cursor, first)
+    start = bytearray(first[_HEAD.size :])
+    while len(start) < bytes_max and cursor.next() and cursor.key().startswith(key):
+        start += cursor.value()
+    return bytes(start[:bytes_max])
+
+
+def join_value(cursor: Cursor, first: bytes) -> bytes:
     """The value whose first row the cursor is on; leaves it on the last.
 
     Raises:
@@ -85,21 +119,28 @@ def join(cursor: lmdb.Cursor, first: bytes) -> bytes:
     return value
 
 
-def pop_value(cursor: lmdb.Cursor, key: bytes) -> bytes | None:
+def put_value(cursor: Cursor, key: bytes, value: bytes) -> None:
+    """Stores `value` under `key`, in place of what may be there."""
+    delete_value(cursor, key)
+    for row_key, row in seal_parts(key, value):
+        cursor.put(row_key, row)
+
+
+def pop_value(cursor: Cursor, key: bytes) -> bytes | None:
     """Deletes the value under `key`; answers its first row, for who needs to look at it, or None."""
-    first: bytes | None = cursor.pop(key)
+    first = cursor.pop(key)
     if first is not None and first[4:6] != _SINGLE:
         _delete_parts(cursor, key)
     return first
 
 
-def delete_value(cursor: lmdb.Cursor, key: bytes) -> bool:
+def delete_value(cursor: Cursor, key: bytes) -> bool:
     """Deletes the value under `key`; False where there is none."""
     return pop_value(cursor, key) is not None
 
 
-def _delete_parts(cursor: lmdb.Cursor, key: bytes) -> None:
-    """Deletes the parts behind `key`, whose first row is gone; trusts keys, not counts, which may be damaged."""
+def _delete_parts(cursor: Cursor, key: bytes) -> None:
+    """Deletes the parts behind `key`, whose first row is gone; trusts keys: counts may be damaged."""
     length = len(key) + _PART.size
     found = cursor.set_range(key)
     while found:

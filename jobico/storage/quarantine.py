@@ -1,0 +1,53 @@
+"""Where damaged rows go: out of the way of the good ones, but not lost to whoever wants to look at them.
+
+Owns the table `quarantine` of a store. Never decides what is damaged.
+"""
+
+from jobico.logs import Action, get_logger
+from jobico.storage.environment import Environment, Txn
+from jobico.storage.layout import QUARANTINE
+from jobico.storage.ops import Op, S
+from jobico.storage.writer import Writer
+
+__all__ = ["Quarantine", "set_aside"]
+
+_ROWS_MAX = 10_000
+
+
+def set_aside(txn: Txn, table: str, key: bytes) -> bool:
+    """Moves the row under `key`, and its parts, out of `table`; False where there is none (any more)."""
+    rows = [(found, row) for found, row in txn.items(table, key) if len(found) in (len(key), len(key) + 2)]
+    for found, row in rows:
+        txn.delete(table, found)
+        if txn.count(QUARANTINE) < _ROWS_MAX:
+            txn.put(QUARANTINE, table.encode() + b"\0" + found, row)
+    if rows:
+        get_logger().error(
+            "A damaged record is set aside.", action=Action.RECORD_QUARANTINED, table=table, key=key.hex()
+        )
+    return bool(rows)
+
+
+class Quarantine:
+    """Takes reports of damaged rows from readers; the writer moves them."""
+
+    def __init__(self, env: Environment) -> None:
+        with env.read() as txn:
+            self._before = txn.count(QUARANTINE)
+        self._reported: set[tuple[str, bytes]] = set()
+
+    @property
+    def count(self) -> int:
+        """Rows found damaged, in this run and before."""
+        return self._before + len(self._reported)
+
+    def report(self, writer: Writer[S], table: str, key: bytes) -> None:
+        """Has the row under `key` set aside; once, however often it is reported."""
+        if self.note(table, key):
+            writer.post(Op(lambda session: set_aside(session.txn, table, key), growth=False))
+
+    def note(self, table: str, key: bytes) -> bool:
+        """Counts the row under `key`; False where it is known already."""
+        known = (table, key) in self._reported
+        self._reported.add((table, key))
+        return not known
