@@ -1,7 +1,7 @@
 """What the command line prints, and the only code that does: text for people, or JSON for programs.
 
-In text mode rich draws tables that fit the terminal, in colour where stdout is one and NO_COLOR is not set. In
-JSON mode stdout has JSON alone. Whatever strangers wrote goes through `tame` before it gets here, or here.
+In text mode rich draws tables that fit the terminal, in colour where stdout is one and NO_COLOR is not set.
+In JSON mode stdout has JSON alone. Whatever strangers wrote goes through `tame` before it gets here, or here.
 """
 
 import json
