@@ -19,7 +19,7 @@ app = typer.Typer(add_completion=False)
 
 Ids = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[ID]...", help="Of the events; none is all that match.", show_default=False),
+    typer.Argument(metavar="ID...", help="Of the events; none is all that match.", show_default=False),
 ]
 OfEvent = Annotated[str, typer.Option("--event", metavar="EVENT", help="Only this event.")]
 Reason = Annotated[
@@ -31,7 +31,7 @@ _PAGE = 1_000
 @app.command("list")
 def list_letters(
     tenant: Annotated[
-        str, typer.Argument(metavar="[TENANT]", help="Only this tenant's.", show_default=False)
+        str, typer.Argument(metavar="TENANT", help="Only this tenant's.", show_default=False)
     ] = "",
     event: OfEvent = "",
     reason: Reason = "",

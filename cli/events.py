@@ -34,7 +34,7 @@ def show(tenant: Tenant, event_id: EventId, home: Home = None, as_json: Json = F
 @app.command("list")
 def list_events(
     tenant: Annotated[
-        str, typer.Argument(metavar="[TENANT]", help="Only this tenant's.", show_default=False)
+        str, typer.Argument(metavar="TENANT", help="Only this tenant's.", show_default=False)
     ] = "",
     event: Annotated[str, typer.Option("--event", metavar="EVENT", help="Only this event.")] = "",
     state: Annotated[str, typer.Option("--state", metavar="STATE", help="queued, running or delayed.")] = "",

@@ -63,7 +63,7 @@ class Filter:
 
 def logs(
     tenant: Annotated[
-        str, typer.Argument(metavar="[TENANT]", help="Only this tenant's.", show_default=False)
+        str, typer.Argument(metavar="TENANT", help="Only this tenant's.", show_default=False)
     ] = "",
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on with those that come.")] = False,
     count: Annotated[int, typer.Option("-n", "--count", min=0, metavar="N", help="How many past ones.")] = 20,

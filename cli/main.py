@@ -6,6 +6,7 @@ that `jobico --help` and every command start fast; what the help lists is here.
 
 import importlib
 import os
+import re
 import sys
 from collections.abc import Sequence
 from typing import Annotated, Any, NamedTuple, NoReturn
@@ -118,9 +119,10 @@ def _version(value: bool) -> None:
 
 
 def _polished(command: Any) -> Any:
-    """The command, with no `<bool>` in its help beside options that take no value."""
+    """The command, its help without line breaks inside paragraphs, nor `<bool>` beside flags."""
     import typer
 
+    command.help = re.sub(r"(?<!\n)\n(?!\n)", " ", command.help or "")
     for option in (*command.params, command.get_help_option(typer.Context(command))):
         if getattr(option, "is_flag", False) and option.metavar is None:
             option.metavar = ""

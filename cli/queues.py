@@ -15,7 +15,7 @@ __all__ = ["queues"]
 
 def queues(
     tenant: Annotated[
-        str, typer.Argument(metavar="[TENANT]", help="Only this tenant's.", show_default=False)
+        str, typer.Argument(metavar="TENANT", help="Only this tenant's.", show_default=False)
     ] = "",
     home: Home = None,
     as_json: Json = False,

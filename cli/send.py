@@ -23,7 +23,7 @@ def send(
     tenant: Tenant,
     event: Event,
     file: Annotated[
-        str, typer.Argument(metavar="[FILE|-]", help="Its JSON; - reads stdin.", show_default="-")
+        str, typer.Argument(metavar="FILE|-", help="Its JSON; - reads stdin.", show_default="-")
     ] = "-",
     wait: Annotated[bool, typer.Option("--wait", "-w", help="Wait for what comes of it.")] = False,
     timeout: Annotated[

@@ -88,8 +88,8 @@ def _draw_job(found: Any) -> None:
         for runtime in definition.runtimes
         if runtime.id in revision.modules
     ]
-    columns = ("RUNTIME", "MODULE", "ABI", "#TIME", "#MEMORY", "DIGEST")
-    render.show(render.table(columns, runtimes, empty="No runtimes."))
+    names = ("RUNTIME", "MODULE", "ABI", "#TIME", "#MEMORY", "DIGEST")
+    render.show(render.table(names, runtimes, empty="No runtimes."))
 
 
 @app.command()
@@ -138,6 +138,7 @@ def env(home: Home = None, as_json: Json = False) -> None:
     from jobico import __version__
 
     settings = Settings.from_environ(home=home)
+    python = platform.python_version()
     values: dict[str, Any] = msgspec.to_builtins(settings)
     places = {
         "home": str(settings.home_dir),
@@ -148,11 +149,11 @@ def env(home: Home = None, as_json: Json = False) -> None:
     }
     facts = {
         "version": __version__,
-        "python": platform.python_version(),
+        "python": python,
         "settings": values,
         "places": places,
     }
-    pairs = [("Jobico", __version__), ("Python", facts["python"])]
+    pairs = [("Jobico", __version__), ("Python", python)]
     pairs += [(f"{name.capitalize()} in", path) for name, path in places.items()]
     pairs += [(f"JOBICO_{name.upper()}", str(value)) for name, value in values.items() if name != "home"]
     render.report(facts, lambda: render.facts(pairs))
@@ -169,7 +170,9 @@ def module(tenant: Tenant, name: Ref, home: Home = None, as_json: Json = False) 
 
     with connect(home) as session, session.suggesting(tenant=tenant):
         info = session.ask("repository", ResolveArtifact(tenant=tenant, kind="wasm", ref=name)).info
-    render.report(info, lambda: _draw_artifact(info) or (draw_report(info.report) if info.report else None))
+    render.report(info, lambda: _draw_artifact(info))
+    if info.report:
+        render.show(draw_report(info.report))
 
 
 @app.command()
@@ -187,7 +190,8 @@ def schema(tenant: Tenant, name: Ref, home: Home = None, as_json: Json = False) 
         content = session.ask("repository", GetArtifact(tenant=tenant, digest=info.digest)).content
     value = json.loads(content)
     facts = {"tenant": tenant, "name": info.name, "digest": info.digest, "schema": value}
-    render.report(facts, lambda: _draw_artifact(info) or render.styled(f"\n{render.pretty(value)}"))
+    render.report(facts, lambda: _draw_artifact(info))
+    render.line(f"\n{render.pretty(value)}")
 
 
 def _draw_artifact(info: Any) -> None:
