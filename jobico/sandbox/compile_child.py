@@ -1,0 +1,65 @@
+"""The child process that compiles: `python -m jobico.sandbox.compile_child FUNCTION FLAVOUR DIRECTORY`.
+
+Bounds itself before it reads a byte, takes the module on standard input, and leaves `report` and, if the module
+compiles, `code` in the directory. Started by `compiler` alone.
+"""
+
+import ctypes
+import os
+import resource
+import sys
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from jobico import limits
+from jobico.artifact import ModuleReport
+from jobico.sandbox.bindings import ByteVec, api, export_types, import_types, take_bytes, take_error
+from jobico.sandbox.config import Flavour, new_engine
+from jobico.sandbox.inspection import refused, report_core
+
+__all__ = ["main"]
+
+_FILE_BYTES_MAX: Final = 1 * limits.GIB
+_OPEN_FILES_MAX: Final = 64
+_NICE: Final = 5
+
+
+def _bound_self() -> None:
+    # NOTE: the engine of this process has no pool, which would reserve more address space than this bound.
+    for bound, value in (
+        (resource.RLIMIT_AS, limits.COMPILE_MEMORY_BYTES_MAX),
+        (resource.RLIMIT_CPU, limits.COMPILE_CPU_MS_MAX // 1_000),
+        (resource.RLIMIT_FSIZE, _FILE_BYTES_MAX),
+        (resource.RLIMIT_NOFILE, _OPEN_FILES_MAX),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        resource.setrlimit(bound, (value, value))
+    os.nice(_NICE)
+
+
+def main(function: str, flavour: Flavour, directory: Path) -> int:
+    """Compiles standard input; answers the exit code."""
+    _bound_self()
+    content = sys.stdin.buffer.read(limits.COMPONENT_BYTES_MAX + 1)
+    (directory / "report").write_bytes(msgspec.json.encode(_compile(content, function, flavour, directory)))
+    return 0
+
+
+def _compile(content: bytes, function: str, flavour: Flavour, directory: Path) -> ModuleReport:
+    module = ctypes.c_void_p()
+    error = api.module_new(new_engine(flavour, pooled=False), content, len(content), ctypes.addressof(module))
+    if error:
+        return refused(content, f"It is not a valid module: {take_error(error)}")
+    report = report_core(content, import_types(module.value or 0), export_types(module.value or 0), function)
+    code = ByteVec()
+    error = api.module_serialize(module, ctypes.addressof(code))
+    if error:
+        return refused(content, f"It does not compile: {take_error(error)}")
+    (directory / "code").write_bytes(take_bytes(code))
+    return report
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1], Flavour(sys.argv[2]), Path(sys.argv[3])))

@@ -1,0 +1,155 @@
+"""The sandbox: runs one attempt of an event and answers what came of it.
+
+Owns the life of an attempt inside this process: load, fresh instance, limits, outcome. Knows no socket and no store,
+and keeps nothing of an attempt once it has answered.
+"""
+
+import hashlib
+import hmac
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from jobico import limits
+from jobico.definition import RuntimeSpec
+from jobico.errors import InvalidModule
+from jobico.event import Emitted, LogLine, Outcome
+from jobico.sandbox.attempt import Attempt, GuestMemory, Job, LogSink, Stop, set_current
+from jobico.sandbox.cache import ModuleCache
+from jobico.sandbox.deadline import Deadline
+from jobico.sandbox.program import Programs
+
+__all__ = ["Result", "Sandbox"]
+
+# SAFETY: host functions find their attempt in a global of the process, and wasmtime's stacks are per thread: one
+# guest at a time, whatever the threads of the process do.
+_one_guest = threading.Lock()
+
+
+class Result(msgspec.Struct, frozen=True):
+    """What came of an attempt."""
+
+    outcome: Outcome
+    code: int = 0  # the guest's; 0 is success
+    result: bytes = b""
+    error: str = ""  # for people: why it did not succeed
+    logs: tuple[LogLine, ...] = ()
+    logs_dropped: int = 0  # lines past the bound, or cut by it
+    run_us: int = 0  # time in the sandbox, without loading or compiling
+    fuel: int = 0  # used; 0 where it was not counted
+    memory_bytes: int = 0  # peak; a guest's memory never shrinks
+    emitted: tuple[Emitted, ...] = ()  # empty unless the outcome is ok
+
+
+class Sandbox:
+    """Runs guests, one at a time, each in a fresh instance.
+
+    Use from any thread; `run` waits its turn. `abort` and `overdue_ms` are for other threads while it runs.
+    """
+
+    def __init__(self, cache_dir: Path) -> None:
+        """Opens the cache of compiled modules.
+
+        Args:
+            cache_dir: Where it is; this user's alone.
+        """
+        self.cache = ModuleCache(cache_dir)
+        self._programs = Programs(self.cache)
+        self._deadline = Deadline()
+        self._seed_key = hmac.digest(self.cache.key, b"random_get", hashlib.sha256)
+        self._memory = GuestMemory()
+
+    def run(self, spec: RuntimeSpec, job: Job, fetch: Callable[[str], bytes]) -> Result:
+        """Runs one attempt.
+
+        Args:
+            spec: The program and its limits.
+            job: The event.
+            fetch: Gives the bytes of a module by its digest, where it isn't compiled yet; what it raises passes
+                through.
+
+        Returns:
+            What came of it, whatever the guest did.
+        """
+        with _one_guest:
+            try:
+                program = self._programs.get(spec, fetch)
+                abi = program.abi(spec)
+            except InvalidModule as error:
+                return Result(Outcome.ABI_ERROR, error=error.message[: limits.GUEST_ERROR_CHARS_MAX])
+            attempt = self._new_attempt(spec, job)
+            started_ns = time.perf_counter_ns()
+            try:
+                set_current(attempt)
+                program.guest.open(attempt)
+                try:
+                    program.guest.instantiate(program.instance_pre.value or 0)
+                    result = Result(Outcome.OK, result=abi.run(program.guest, attempt))
+                except Stop as stop:
+                    result = _stopped(attempt, stop)
+                fuel, memory_bytes = program.guest.fuel_used(), attempt.memory.size_bytes
+            finally:
+                program.guest.close()
+                set_current(None)
+            if attempt.host_error is not None:
+                _raise_host_error(attempt.host_error)
+            run_us = (time.perf_counter_ns() - started_ns) // 1_000
+            return _finish(result, attempt, run_us, fuel, memory_bytes)
+
+    def abort(self) -> bool:
+        """Ends the running guest, from another thread; its outcome is `cancelled`. False if none runs."""
+        return self._deadline.abort()
+
+    def overdue_ms(self) -> int:
+        """How long the running guest is past its deadline: over a grace it sits in a host call, and only the end of
+        the process ends it.
+        """  # noqa: D205
+        return self._deadline.overdue_ms()
+
+    def close(self) -> None:
+        """Frees all programs and engines; no guest may run."""
+        with _one_guest:
+            self._deadline.close()
+            self._programs.close()
+
+    def _new_attempt(self, spec: RuntimeSpec, job: Job) -> Attempt:
+        return Attempt(
+            spec=spec,
+            job=job,
+            deadline=self._deadline,
+            seed=hmac.digest(self._seed_key, job.id.encode(), hashlib.sha256),
+            logs=LogSink(spec.limits.logs_bytes, spec.limits.log_lines),
+            memory=self._memory,
+        )
+
+
+def _stopped(attempt: Attempt, stop: Stop) -> Result:
+    attempt.logs.flush()
+    result = bytes(attempt.stdout) if stop.outcome is Outcome.FAILED else b""
+    return Result(
+        stop.outcome, code=stop.code, result=result, error=stop.error[: limits.GUEST_ERROR_CHARS_MAX]
+    )
+
+
+def _finish(result: Result, attempt: Attempt, run_us: int, fuel: int, memory_bytes: int) -> Result:
+    attempt.logs.flush()
+    return Result(
+        outcome=result.outcome,
+        code=result.code,
+        result=result.result,
+        error=result.error,
+        logs=tuple(attempt.logs.lines),
+        logs_dropped=attempt.logs.dropped,
+        run_us=run_us,
+        fuel=fuel,
+        memory_bytes=memory_bytes,
+        emitted=tuple(attempt.emitted) if result.outcome is Outcome.OK else (),
+    )
+
+
+def _raise_host_error(error: BaseException) -> None:
+    """A host function failed for a reason of ours: the guest is gone, and the fault is not hidden as its own."""
+    raise error

@@ -1,0 +1,182 @@
+"""One instance of a core module in a store of its own: made for one attempt, gone after it.
+
+Owns the store, the calls into the guest, and the reading of how they ended. Knows no ABI.
+"""
+
+import ctypes
+from ctypes import c_uint64, c_void_p
+from typing import Final, NamedTuple
+
+from jobico import limits
+from jobico.event import Outcome
+from jobico.sandbox.attempt import Attempt, Stop
+from jobico.sandbox.bindings import (
+    EXTERN_BYTES,
+    EXTERN_OF,
+    FunctionType,
+    Instance,
+    ValueKind,
+    api,
+    take_error,
+    take_trap,
+)
+
+__all__ = ["Entry", "Guest", "entry_of", "stop_of_failure"]
+
+_ARGUMENTS_MAX: Final = 8
+_EXPORTS_MAX: Final = 8
+_MASKS: Final = {ValueKind.I32: 0xFFFF_FFFF, ValueKind.I64: 0xFFFF_FFFF_FFFF_FFFF}
+_TRAP_STACK_OVERFLOW, _TRAP_UNREACHABLE, _TRAP_INTERRUPT, _TRAP_OUT_OF_FUEL = 0, 9, 10, 11
+
+
+class Entry(NamedTuple):
+    """An exported function as it is called: its name, how many raw values it takes, which bits of its result count."""
+
+    name: bytes
+    values: int
+    mask: int
+
+
+def entry_of(name: str, type_: FunctionType) -> Entry:
+    """How to call an export of that type; its parameters and result are integers, `abi_*` has checked."""
+    mask = _MASKS[type_.results[0]] if type_.results else 0
+    return Entry(name.encode(), max(1, len(type_.params), len(type_.results)), mask)
+
+
+class Guest:
+    """A store and an instance in it.
+
+    PERF: buffers are made once and used for one attempt after the other; there is one guest at a time.
+    """
+
+    __slots__ = (
+        "_exports",
+        "_instance",
+        "_store",
+        "_trap",
+        "_values",
+        "attempt",
+        "context",
+        "engine",
+        "fuel_set",
+    )
+
+    def __init__(self, engine: int) -> None:
+        self.engine = engine
+        self.attempt: Attempt | None = None
+        self.context = 0
+        self.fuel_set = 0
+        self._store = 0
+        self._instance = Instance()
+        self._exports = ctypes.create_string_buffer(EXTERN_BYTES * _EXPORTS_MAX)
+        self._values = (c_uint64 * (2 * _ARGUMENTS_MAX))()
+        self._trap = c_void_p()
+
+    def open(self, attempt: Attempt) -> None:
+        """Makes the store, with the attempt's limits, and starts its time."""
+        bounds = attempt.spec.limits
+        self._store = api.store_new(self.engine, None, None)
+        self.context = api.store_context(self._store)
+        api.store_limiter(self._store, bounds.memory_bytes, limits.GUEST_TABLE_ELEMENTS_MAX, -1, -1, -1)
+        self.attempt = attempt
+        self.fuel_set = bounds.fuel
+        if bounds.fuel:
+            api.set_fuel(self.context, bounds.fuel)
+        attempt.deadline.begin(self.engine, self.context, bounds.time_ms)
+
+    def close(self) -> None:
+        """Ends its time and frees all that it had."""
+        if self.attempt is not None:
+            self.attempt.deadline.end()
+            self.attempt.memory.handle = 0
+        api.store_delete(self._store)
+        self.attempt, self.context, self._store = None, 0, 0
+
+    def instantiate(self, instance_pre: int) -> None:
+        """Makes the instance, which runs the module's start function.
+
+        Raises:
+            Stop: it did not come to be.
+        """
+        self._trap.value = None
+        error = api.instantiate(
+            instance_pre, self.context, ctypes.addressof(self._instance), ctypes.addressof(self._trap)
+        )
+        if error or self._trap.value:
+            self._fail(error)
+
+    def export(self, name: bytes, index: int) -> int:
+        """The address of an exported function, kept in slot `index`; the export is known to be there."""
+        extern = ctypes.addressof(self._exports) + EXTERN_BYTES * index
+        found = api.export_get(self.context, ctypes.addressof(self._instance), name, len(name), extern)
+        assert found, f"the instance lacks {name!r}"
+        return extern + EXTERN_OF
+
+    def bind_memory(self) -> None:
+        """Tells the attempt where the instance's memory is."""
+        memory = self._require_attempt().memory
+        memory.context, memory.handle = self.context, self.export(b"memory", _EXPORTS_MAX - 1)
+
+    def call(self, function: int, entry: Entry, *arguments: int) -> int:
+        """Calls an exported function with integers; answers its result as an unsigned integer, 0 where it has none.
+
+        Raises:
+            Stop: it did not return.
+        """
+        values = self._values
+        for index, argument in enumerate(arguments):
+            values[2 * index] = argument
+        self._trap.value = None
+        error = api.call(
+            self.context, function, ctypes.addressof(values), entry.values, ctypes.addressof(self._trap)
+        )
+        if error or self._trap.value:
+            self._fail(error)
+        return values[0] & entry.mask
+
+    def fuel_used(self) -> int:
+        """How much fuel the guest has burnt; 0 where it isn't counted."""
+        if not self.fuel_set:
+            return 0
+        left = c_uint64()
+        api.get_fuel(self.context, ctypes.addressof(left))
+        return self.fuel_set - left.value
+
+    def _require_attempt(self) -> Attempt:
+        assert self.attempt is not None
+        return self.attempt
+
+    def _fail(self, error: int | None) -> None:
+        code, message = (None, take_error(error)) if error else take_trap(self._trap.value or 0)
+        raise stop_of_failure(self._require_attempt(), code, message)
+
+
+def stop_of_failure(attempt: Attempt, code: int | None, message: str) -> Stop:
+    """What a trap or an error of wasmtime means for the attempt."""
+    bounds = attempt.spec.limits
+    if attempt.deadline.aborted:
+        return Stop(Outcome.CANCELLED, "The attempt was aborted.")
+    if attempt.stop is not None:
+        return attempt.stop
+    if code == _TRAP_INTERRUPT:
+        stop = Stop(Outcome.TIMEOUT, f"The guest ran longer than its {bounds.time_ms} ms (limits.time).")
+    elif code == _TRAP_OUT_OF_FUEL:
+        stop = Stop(Outcome.OUT_OF_FUEL, f"The guest used up its fuel of {bounds.fuel} (limits.fuel).")
+    elif code is None:
+        exceeded = "exceeds" in message and "limit" in message
+        stop = Stop(Outcome.OUT_OF_MEMORY if exceeded else Outcome.ABI_ERROR, message)
+    elif code == _TRAP_UNREACHABLE and is_memory_spent(attempt):
+        used = f"{attempt.memory.size_bytes} of {bounds.memory_bytes} bytes"
+        stop = Stop(Outcome.OUT_OF_MEMORY, f"The guest gave up with {used} of memory: {message}")
+    else:
+        stop = Stop(Outcome.TRAP, message)
+    return stop
+
+
+def is_memory_spent(attempt: Attempt) -> bool:
+    """True if a guest that gave up did so for want of memory, as far as can be told.
+
+    NOTE: wasmtime's C API does not tell that a growth was refused. A guest that runs out has grown past half of its
+    bound (allocators at most double); one that asks for more than all of it at once shows as a trap.
+    """
+    return attempt.memory.size_bytes * 2 > attempt.spec.limits.memory_bytes

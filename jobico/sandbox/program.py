@@ -1,0 +1,154 @@
+"""Compiled modules in memory, ready to be instantiated: what a process keeps between attempts.
+
+Owns the engines of this process, their linkers with the host functions, and the programs loaded into them. A program
+holds nothing that a guest has touched: each attempt gets a fresh store and instance.
+"""
+
+import ctypes
+from collections import OrderedDict
+from collections.abc import Callable
+from ctypes import c_void_p
+from pathlib import Path
+from typing import Final, Protocol
+
+from jobico.definition import Abi, RuntimeSpec
+from jobico.errors import InvalidModule
+from jobico.sandbox.abi_command import CommandAbi
+from jobico.sandbox.abi_jobicolet import JobicoletAbi, is_jobicolet
+from jobico.sandbox.attempt import Attempt
+from jobico.sandbox.bindings import ExternType, api, export_types, new_function_type, take_error
+from jobico.sandbox.cache import ModuleCache
+from jobico.sandbox.config import Flavour, new_engine
+from jobico.sandbox.guest import Guest
+from jobico.sandbox.host import HOST_FUNCTIONS, HostFunction, new_callback
+from jobico.sandbox.wasi import WASI_FUNCTIONS
+
+__all__ = ["GuestAbi", "Program", "Programs"]
+
+_LOADED_MAX: Final = 64
+
+
+class GuestAbi(Protocol):
+    """How a loaded module of one ABI is run."""
+
+    def run(self, guest: Guest, attempt: Attempt) -> bytes:
+        """Runs the guest in its fresh instance and answers the result, or raises `Stop`."""
+        ...
+
+
+class Program:
+    """A core module in an engine, its imports resolved."""
+
+    def __init__(self, runner: "CoreEngine", code: Path) -> None:
+        """Loads compiled code.
+
+        Raises:
+            InvalidModule: it imports what is not offered, or does not fit the engine.
+        """
+        self.guest = runner.guest
+        self._module, self.instance_pre = c_void_p(), c_void_p()
+        error = api.module_deserialize_file(runner.engine, str(code).encode(), ctypes.addressof(self._module))
+        if error:
+            raise InvalidModule(take_error(error))
+        error = api.linker_instantiate_pre(runner.linker, self._module, ctypes.addressof(self.instance_pre))
+        if error:
+            message = take_error(error)
+            api.module_delete(self._module)
+            raise InvalidModule(message)
+        self._exports: dict[str, ExternType] = {
+            item.name: item.type for item in export_types(self._module.value or 0)
+        }
+        self._abis: dict[tuple[Abi, str], GuestAbi] = {}
+
+    def abi(self, spec: RuntimeSpec) -> GuestAbi:
+        """How to run it as `spec` says.
+
+        Raises:
+            InvalidModule: it is not of that ABI.
+        """
+        key = (spec.abi, spec.function)
+        if key not in self._abis:
+            self._abis[key] = self._new_abi(spec)
+        return self._abis[key]
+
+    def _new_abi(self, spec: RuntimeSpec) -> GuestAbi:
+        if spec.abi is Abi.JOBICOLET:
+            return JobicoletAbi(self._exports, spec.function)
+        if spec.abi is Abi.COMMAND:
+            return CommandAbi(self._exports, spec.function)
+        if spec.abi is Abi.AUTO:
+            abi = Abi.JOBICOLET if is_jobicolet(self._exports, spec.function) else Abi.COMMAND
+            return (
+                JobicoletAbi(self._exports, spec.function)
+                if abi is Abi.JOBICOLET
+                else CommandAbi(self._exports, "")
+            )
+        raise InvalidModule(f"It is a core module, and its runtime says abi: {spec.abi}.")
+
+    def close(self) -> None:
+        """Frees the module."""
+        api.instance_pre_delete(self.instance_pre)
+        api.module_delete(self._module)
+
+
+class CoreEngine:
+    """An engine, its linker with every host function, and the one guest that runs in it at a time."""
+
+    def __init__(self, flavour: Flavour) -> None:
+        self.engine = new_engine(flavour, pooled=True)
+        self.linker = api.linker_new(self.engine)
+        self.guest = Guest(self.engine)
+        self._callbacks = [self._define(function) for function in (*HOST_FUNCTIONS, *WASI_FUNCTIONS)]
+
+    def _define(self, function: HostFunction) -> object:
+        callback, type_ = new_callback(function), new_function_type(function.type)
+        module, name = function.module.encode(), function.name.encode()
+        error = api.linker_define(
+            self.linker, module, len(module), name, len(name), type_, callback, None, None
+        )
+        api.functype_delete(type_)
+        assert not error, f"{function.module}.{function.name} is defined twice"
+        return callback
+
+    def close(self) -> None:
+        """Frees the engine; its programs are closed."""
+        api.linker_delete(self.linker)
+        api.engine_delete(self.engine)
+
+
+class Programs:
+    """The programs of a process, least recently used first out."""
+
+    def __init__(self, cache: ModuleCache) -> None:
+        self._cache = cache
+        self._engines: dict[Flavour, CoreEngine] = {}
+        self._loaded: OrderedDict[tuple[str, Flavour], Program] = OrderedDict()
+
+    def get(self, spec: RuntimeSpec, fetch: Callable[[str], bytes]) -> Program:
+        """The program that `spec` names, loaded, compiled if need be.
+
+        Raises:
+            InvalidModule: it can't run here.
+        """
+        flavour = Flavour.FUEL if spec.limits.fuel else Flavour.PLAIN
+        key = (spec.digest, flavour)
+        program = self._loaded.get(key)
+        if program is None:
+            code = self._cache.load(spec.digest, fetch, flavour)
+            if flavour not in self._engines:
+                self._engines[flavour] = CoreEngine(flavour)
+            program = self._loaded[key] = Program(self._engines[flavour], code)
+            while len(self._loaded) > _LOADED_MAX:
+                self._loaded.popitem(last=False)[1].close()
+        else:
+            self._loaded.move_to_end(key)
+        return program
+
+    def close(self) -> None:
+        """Frees everything."""
+        for program in self._loaded.values():
+            program.close()
+        for engine in self._engines.values():
+            engine.close()
+        self._loaded.clear()
+        self._engines.clear()
