@@ -28,6 +28,7 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 
 _TOO_LARGE: Final = problem("too-large", f"The body is over {limits.BODY_BYTES_MAX} bytes.")
+_NO_ROUTE: Final = problem("not-found", "A name has no slash in it, escaped or not.")
 _LATE: Final = problem("timeout", "The body did not begin in time.")
 _REFUSALS_LOGGED_PER_S: Final = 20
 _BY_STATUS: Final = {404: "not-found", 405: "method-not-allowed"}
@@ -75,6 +76,11 @@ class Edge:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves one request."""
         if scope["type"] != "http":
+            return
+        raw_path: bytes = scope["raw_path"]
+        if b"%" in raw_path and b"%2f" in raw_path.lower():
+            # SECURITY: once decoded it would be another route than the one that a proxy in front has judged.
+            await self._refuse(send, _NO_ROUTE)
             return
         body = RequestBody(receive, self._budget)
         if declared_bytes(scope["headers"]) > limits.BODY_BYTES_MAX:

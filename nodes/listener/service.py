@@ -107,7 +107,11 @@ class Service:
         """Lets what runs settle, then closes all parts."""
         self._watching.cancel()
         await self._dispatcher.drain()
-        await asyncio.to_thread(self._stop_threads)
+        self._loader.stop()
+        # NOTE: each may sit out a call to a node that is away, so they sit it out together.
+        await asyncio.gather(
+            *map(asyncio.to_thread, (self._beat.stop, self._follower.stop, self._loading.join))
+        )
         await self._dispatcher.close()
         self._wire.close()
         self._node.log.info("stopped", action=Action.NODE_STOPPED)
@@ -168,12 +172,6 @@ class Service:
         while True:
             self._node.set_ready(not self.unready_reason())
             await asyncio.sleep(_READY_POLL_S)
-
-    def _stop_threads(self) -> None:
-        self._beat.stop()
-        self._follower.stop()
-        self._loader.stop()
-        self._loading.join()
 
     # --- the route loader's thread ---
 

@@ -56,22 +56,25 @@ class IntakeProtocol(ASGIProtocol):  # type: ignore[misc]
         self._head_bytes = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Refuses a connection past the bound; else gives it a deadline for its first headers."""
+        """Gives the connection a deadline for its first headers; past the bound an idle one makes room.
+
+        NOTE: were new ones refused instead, whoever opens many and sends nothing would shut everybody out.
+        """
         worker = self.worker
-        if worker.nr_conns >= limits.CONNECTIONS_MAX:
+        if worker.nr_conns >= limits.CONNECTIONS_MAX and not worker.close_oldest_idle():
             worker.nr_conns += 1  # connection_lost takes it back
             self.transport, self._closed = transport, True
             cast("asyncio.Transport", transport).write(_response(_CROWDED))
             transport.close()
             return
         super().connection_made(transport)
-        worker.connections.add(self)
+        worker.connections[self] = None
         # NOTE: gunicorn has no bound on the first headers; its timer between requests bounds all later ones.
         self._keepalive_handle = worker.loop.call_later(limits.HEAD_MS_MAX / 1_000, self._keepalive_timeout)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forgets the connection."""
-        self.worker.connections.discard(self)
+        self.worker.connections.pop(self, None)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -88,10 +91,12 @@ class IntakeProtocol(ASGIProtocol):  # type: ignore[misc]
             self._close_transport()
             self._request_ready.set()
 
-    def close_if_idle(self) -> None:
-        """Closes the connection unless a request is being served on it."""
-        if self._awaiting_request and not self._finishing_calls:
+    def close_if_idle(self) -> bool:
+        """Closes the connection unless a request is being served on it; tells whether it did."""
+        idle = self._awaiting_request and not self._finishing_calls and not self._closed
+        if idle:
             self._keepalive_timeout()
+        return bool(idle)
 
     def _is_websocket_upgrade(self, request: Any) -> bool:
         return False
@@ -110,7 +115,7 @@ class ListenerWorker(ASGIWorker):  # type: ignore[misc]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.connections: set[IntakeProtocol] = set()
+        self.connections: dict[IntakeProtocol, None] = {}  # oldest first
         self._stopping = asyncio.Event()
 
     def load_wsgi(self) -> None:
@@ -130,6 +135,10 @@ class ListenerWorker(ASGIWorker):  # type: ignore[misc]
     def handle_quit_signal(self) -> None:
         """SIGINT and SIGQUIT."""
         self.handle_exit_signal()
+
+    def close_oldest_idle(self) -> bool:
+        """Closes the idle connection that has been open longest; False where all are busy."""
+        return any(connection.close_if_idle() for connection in tuple(self.connections))
 
     async def _serve(self) -> None:
         ticking = asyncio.create_task(self._tick())
