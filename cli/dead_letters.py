@@ -19,7 +19,7 @@ app = typer.Typer(add_completion=False)
 
 Ids = Annotated[
     list[str] | None,
-    typer.Argument(metavar="ID...", help="Of the events; none is all that match.", show_default=False),
+    typer.Argument(metavar="ID", help="Of the events; none is all that match.", show_default=False),
 ]
 OfEvent = Annotated[str, typer.Option("--event", metavar="EVENT", help="Only this event.")]
 Reason = Annotated[

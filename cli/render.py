@@ -171,15 +171,14 @@ def _dumps(value: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
+    """What JSON has no type for; every field of a struct is there, also where it has its default."""
     import msgspec
 
-    return msgspec.to_builtins(value, enc_hook=_bytes_text)
-
-
-def _bytes_text(value: Any) -> str:
-    if isinstance(value, bytes | memoryview):
-        return bytes(value).decode("utf-8", "replace")
-    return str(value)
+    if isinstance(value, msgspec.Struct):
+        return msgspec.structs.asdict(value)
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    raise TypeError(f"{type(value).__name__} has no form in JSON")
 
 
 def styled(text: str, style: str = "") -> "RenderableType":
