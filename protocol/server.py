@@ -61,7 +61,7 @@ class Reactor:
     """
 
     def __init__(self, wire: Wire) -> None:
-        self._wire = wire
+        self.wire = wire
         self._poller = zmq.Poller()
         self._ready: dict[object, Callable[[], None]] = {}
         self._gates: list[Gate] = []
@@ -111,7 +111,7 @@ class Reactor:
     def publish_with(self, publisher: Publisher) -> None:
         """Answers the subscriptions to a publisher, and cuts off those whose key has left."""
         self._on_readable(publisher.socket, publisher.read_subscriptions)
-        if self._wire.secure:
+        if self.wire.secure:
 
             def check() -> None:
                 before = publisher.socket
@@ -170,7 +170,7 @@ class Reactor:
     def _gate(
         self, socket: Socket, handlers: Mapping[type[Message], Any], bytes_max: int, *, trusted: bool
     ) -> Gate:
-        gate = Gate(socket, handlers.keys(), wire=self._wire, trusted=trusted, bytes_max=bytes_max)
+        gate = Gate(socket, handlers.keys(), wire=self.wire, trusted=trusted, bytes_max=bytes_max)
         self._gates.append(gate)
         return gate
 

@@ -7,14 +7,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from protocol_kit import MakeWire, Serve
 
 from jobico.settings import Settings, Transport
 from protocol.security import Keyring
 from protocol.server import Reactor
 from protocol.sockets import Wire
-
-MakeWire = Callable[..., Wire]
-Serve = Callable[..., Reactor]
 
 
 @pytest.fixture

@@ -35,6 +35,8 @@ def _struct(info: inspect.StructType) -> Any:
 
 
 def _scalar(info: Any, name: str, index: int) -> Any:
+    if isinstance(info, inspect.EnumType):
+        return list(info.cls)[-1]
     scalars = {
         inspect.StrType: f"{name}-é",
         inspect.BytesType: b"\x00\xff" + name.encode(),
@@ -51,8 +53,6 @@ def _value(info: Any, name: str, index: int) -> Any:
     match info:
         case inspect.StructType():
             return _struct(info)
-        case inspect.EnumType(cls=cls):
-            return list(cls)[-1]
         case inspect.DictType(value_type=inner):
             return {"one": _value(inner, name, index), "two": _value(inner, name, index + 1)}
         case inspect.VarTupleType(item_type=inner):
