@@ -45,6 +45,7 @@ class Action(StrEnum):
     STORAGE_RECOVERED = "storage-recovered"
     RECORD_QUARANTINED = "record-quarantined"
     MODULE_COMPILED = "module-compiled"
+    MODULE_AWAY = "module-away"
     GUEST_OVERDUE = "guest-overdue"
     DEPLOYED = "deployed"
     SCHEDULE_FIRED = "schedule-fired"

@@ -19,6 +19,7 @@ from jobico.errors import InvalidModule
 from jobico.event import Emitted, LogLine, Outcome
 from jobico.sandbox.attempt import Attempt, GuestMemory, Job, LogSink, Stop, set_current
 from jobico.sandbox.cache import ModuleCache
+from jobico.sandbox.config import Flavour
 from jobico.sandbox.deadline import Deadline
 from jobico.sandbox.program import Programs
 
@@ -98,6 +99,18 @@ class Sandbox:
                 _raise_host_error(attempt.host_error)
             run_us = (time.perf_counter_ns() - started_ns) // 1_000
             return _finish(result, attempt, run_us, fuel, memory_bytes)
+
+    def prepare(self, spec: RuntimeSpec, fetch: Callable[[str], bytes]) -> None:
+        """Compiles a module if need be, so that `run` finds it; from any thread, also while a guest runs.
+
+        Args:
+            spec: The program.
+            fetch: Gives the bytes of a module by its digest; what it raises passes through.
+
+        Raises:
+            InvalidModule: it does not compile.
+        """
+        self.cache.load(spec.digest, fetch, Flavour.FUEL if spec.limits.fuel else Flavour.PLAIN)
 
     def abort(self) -> bool:
         """Ends the running guest, from another thread; its outcome is `cancelled`. False if none runs."""
