@@ -1,1 +1,5 @@
-"""The executor node: runs one guest at a time."""
+"""The executor node: runs guests, one at a time, in a sandbox."""
+
+from nodes.executor.service import main
+
+__all__ = ["main"]

@@ -163,7 +163,7 @@ class Holding:
                 elif self._remove(held):
                     self._settled.append((listener, Settlement(token=token, outcome=Outcome.CANCELLED)))
 
-    def interrupt(self, abort: Callable[[], None]) -> None:
+    def interrupt(self, abort: Callable[[], object]) -> None:
         """Calls `abort` if the running delivery is cancelled, which cannot end before that returns."""
         with self._lock:
             if self.running is not None and self.running.cancelled:
