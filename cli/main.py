@@ -166,6 +166,7 @@ def run(arguments: Sequence[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return _EXIT_INTERRUPTED
     except typer.TyperException as error:
+        render.use_json(render.as_json() or "--json" in arguments)  # what is wrong may stand before it
         context = getattr(error, "ctx", None)
         hint = f"See `{context.command_path} --help`." if context else ""
         if error.exit_code == _EXIT_USAGE:
