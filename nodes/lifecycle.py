@@ -33,6 +33,7 @@ _EXIT_FAILED: Final = 1
 _EXIT_INTERRUPTED: Final = 130
 _BEAT_TIMEOUT_MS: Final = 2_000
 _GOODBYE_TIMEOUT_MS: Final = 500
+_REACH_MS: Final = 200
 _PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -206,7 +207,12 @@ class Beat:
 
     def _beat(self, client: Client) -> None:
         try:
-            seen = client.call(self._endpoint, Heartbeat(node=self._describe()), timeout_ms=_BEAT_TIMEOUT_MS)
+            seen = client.call(
+                self._endpoint,
+                Heartbeat(node=self._describe()),
+                timeout_ms=_BEAT_TIMEOUT_MS,
+                reach_ms=_REACH_MS,
+            )
         except JobicoError as error:
             if not self._away:
                 self._log.warning(error.message, action=Action.CONTROL_AWAY, code=error.code)

@@ -33,6 +33,7 @@ Tables = Mapping[str, Mapping[str, Any]]
 _TOPIC: Final = "c."
 _LOOK_MS: Final = 250
 _CALL_TIMEOUT_MS: Final = 2_000
+_REACH_MS: Final = 200
 _DIGEST_BYTES: Final = 32
 
 
@@ -130,7 +131,10 @@ class Follower:
     def _load(self) -> None:
         try:
             snapshot = self._client.call(
-                control_endpoint(self._settings, "rep"), GetSnapshot(), timeout_ms=_CALL_TIMEOUT_MS
+                control_endpoint(self._settings, "rep"),
+                GetSnapshot(),
+                timeout_ms=_CALL_TIMEOUT_MS,
+                reach_ms=_REACH_MS,
             )
         except JobicoError as error:
             if not self._away:

@@ -43,9 +43,17 @@ class Client:
         message: Request[ReplyT],
         *,
         timeout_ms: float = limits.CALL_TIMEOUT_MS,
+        reach_ms: float = math.inf,
         server_key: str = "",
     ) -> ReplyT:
         """The reply to `message`, of its `REPLY` type.
+
+        Args:
+            endpoint: Of the peer.
+            message: What to ask.
+            timeout_ms: When to give up.
+            reach_ms: When to give up, before that, on a peer that is not there.
+            server_key: The peer's public key; on tcp, control's by default.
 
         Raises:
             NodeUnavailable: nobody was there to take it; it was not carried out.
@@ -60,7 +68,7 @@ class Client:
         key = (endpoint, server_key)
         peer = self._peers.pop(key, None) or _Peer(self._wire, endpoint, server_key)
         try:
-            if not peer.socket.poll(_left_ms(deadline_s), zmq.POLLOUT):
+            if not peer.socket.poll(min(reach_ms, _left_ms(deadline_s)), zmq.POLLOUT):
                 raise peer.unreachable()
             peer.socket.send_multipart(codec.encode(message, correlation=correlation, sender=self._sender))
             if not peer.socket.poll(_left_ms(deadline_s), zmq.POLLIN):
