@@ -1,4 +1,4 @@
-"""Keys and who is let in: CURVE on every `tcp://` socket, a ZAP handler with a list that changes live.
+"""Who is let in: CURVE on every `tcp://` socket, a ZAP handler with a list that changes live.
 
 The list says which public keys there are and what each may do; control owns it (`peers`), every node follows.
 A key that leaves it is refused at its next handshake, and what its open connections send is dropped at once,
@@ -7,85 +7,23 @@ decided here (`authorisation.py`).
 """
 
 import contextlib
-import os
 import socket as os_socket
-import stat
 import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-import msgspec
 import zmq
 import zmq.utils.z85
 
-from jobico.errors import Forbidden, InvalidInput, NotFound, Unauthenticated
-from jobico.ids import check_name
+from jobico.errors import Unauthenticated
 from protocol.authorisation import Caller
+from protocol.key_files import KeyPair, check_key, load_key_pair, load_public_key
 
-__all__ = ["KeyPair", "Keyring", "generate_key_pair", "load_key_pair", "load_public_key", "local_peers"]
+__all__ = ["Keyring"]
 
 _ZAP_ENDPOINT: Final = "inproc://zeromq.zap.01"
 _ZAP_DOMAIN: Final = b"jobico"
-_Z85_CHARS: Final = 40
-
-
-class KeyPair(msgspec.Struct, frozen=True):
-    """A CURVE key pair, Z85. The secret half is never printed."""
-
-    public: str
-    secret: str
-
-    def __repr__(self) -> str:
-        return f"KeyPair(public={self.public!r})"
-
-
-def generate_key_pair(keys_dir: Path, name: str, role: str) -> KeyPair:
-    """Makes the key pair of a node or operator: `NAME.key` (0600) and `NAME.pub` (the key and its role).
-
-    Raises:
-        Forbidden: there is one of that name; a rotation removes it first.
-    """
-    check_name("key", name)
-    Caller.from_text(role)
-    public, secret = (half.decode("ascii") for half in zmq.curve_keypair())
-    keys_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    keys_dir.chmod(0o700)
-    _write_new(keys_dir / f"{name}.key", f"{public} {secret}\n")
-    _write_new(keys_dir / f"{name}.pub", f"{public} {role}\n")
-    return KeyPair(public, secret)
-
-
-def load_key_pair(keys_dir: Path, name: str) -> KeyPair:
-    """Reads `NAME.key`.
-
-    Raises:
-        NotFound: it is not there.
-        Forbidden: others can read it.
-        InvalidInput: it holds no key pair.
-    """
-    public, secret = _read_private(keys_dir / f"{name}.key")
-    return KeyPair(_check_key(public), _check_key(secret))
-
-
-def load_public_key(keys_dir: Path, name: str) -> str:
-    """Reads the key in `NAME.pub`, such as control's, which each node is given a copy of.
-
-    Raises:
-        NotFound: it is not there.
-        InvalidInput: it holds no key.
-    """
-    return _read_public(keys_dir / f"{name}.pub")[0]
-
-
-def local_peers(keys_dir: Path) -> dict[str, str]:
-    """Role by public key of all `*.pub` in a directory of keys: whom control trusts at first."""
-    found = {}
-    for path in sorted(keys_dir.glob("*.pub")):
-        key, role = _read_public(path)
-        Caller.from_text(role)
-        found[key] = role
-    return found
 
 
 class Keyring:
@@ -138,7 +76,7 @@ class Keyring:
 
     def introduce(self, socket: zmq.Socket[bytes], server_key: str) -> None:
         """Makes a socket that will connect show its key, to the holder of `server_key` (control) only."""
-        socket.setsockopt(zmq.CURVE_SERVERKEY, _check_key(server_key or self.control_key).encode())
+        socket.setsockopt(zmq.CURVE_SERVERKEY, check_key(server_key or self.control_key).encode())
         socket.setsockopt(zmq.CURVE_PUBLICKEY, self.own.public.encode())
         socket.setsockopt(zmq.CURVE_SECRETKEY, self.own.secret.encode())
 
@@ -181,50 +119,3 @@ class Keyring:
             if key in self._callers:
                 return [b"1.0", identity, b"200", b"OK", key.encode(), b""]
         return [b"1.0", identity, b"400", b"unknown key", b"", b""]
-
-
-def _check_key(text: str) -> str:
-    if len(text) != _Z85_CHARS:
-        raise InvalidInput(f"A CURVE key has {_Z85_CHARS} characters of Z85, this one has {len(text)}.")
-    return text
-
-
-def _write_new(path: Path, text: str) -> None:
-    try:
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    except FileExistsError as error:
-        raise Forbidden(f"{path} exists: it is not overwritten. Revoke and remove that key first.") from error
-    with os.fdopen(file, "w") as out:
-        out.write(text)
-        out.flush()
-        os.fsync(out.fileno())
-
-
-def _read_private(path: Path) -> list[str]:
-    try:
-        with path.open() as file:
-            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-            text = file.read(256)
-    except FileNotFoundError as error:
-        raise NotFound(
-            f"There is no key {path}: make it with `jobico keys`, on control's machine."
-        ) from error
-    if mode & 0o077:
-        raise Forbidden(f"{path} can be read by others (mode {mode:04o}): chmod 600 it, and replace the key.")
-    return _two_words(path, text)
-
-
-def _read_public(path: Path) -> list[str]:
-    try:
-        words = _two_words(path, path.read_text())
-    except FileNotFoundError as error:
-        raise NotFound(f"There is no key {path}: copy it from control's machine.") from error
-    _check_key(words[0])
-    return words
-
-
-def _two_words(path: Path, text: str) -> list[str]:
-    words = text.split()
-    if len(words) != 2:
-        raise InvalidInput(f"{path} holds no key.")
-    return words

@@ -28,8 +28,8 @@ class Records(Message, frozen=True):
 class Recorded(Message, frozen=True):
     """Recorder to listener: outbox rows `first` to `upto` are committed.
 
-    One answer to each `Records`. Rows before `first` may still be missing (a recorder that died with them), so a
-    listener drops rows only where the answers join up.
+    One answer to each `Records`. Rows before `first` may still be missing (a recorder that died with them),
+    so a listener drops rows only where the answers join up.
     """
 
     TYPE = "recorded"
