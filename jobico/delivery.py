@@ -37,6 +37,7 @@ __all__ = ["DeliveryMachine"]
 
 _PUMP_MAX: Final = 1_024  # leases a call: others on the loop have their turn
 _RETRY_COMMIT_MS: Final = 250
+_RETRY_ROUTE_MS: Final = 1_000
 
 
 class DeliveryMachine:
@@ -74,6 +75,7 @@ class DeliveryMachine:
         self._stuck: list[tuple[int, Step]] = []  # could not be stored; when to try again
         self._committing = 0
         self._estimates = Estimates()
+        self._waiting: frozenset[tuple[str, str]] = frozenset()
         self.draining = False
         self.backlog = Backlog(next_seq)
         self._settling = Settling(listener, self.backlog, payload_of=payload_of, new_id=new_id, rng=rng)
@@ -164,10 +166,20 @@ class DeliveryMachine:
 
     # --- Settings -----------------------------------------------------------------------------------------
 
-    def set_routes(self, routes: Routes) -> None:
-        """Replaces the routing tables. Nothing is leased before the first ones."""
+    def set_routes(self, routes: Routes, waiting: frozenset[tuple[str, str]] = frozenset()) -> None:
+        """Replaces the routing tables. Nothing is leased before the first ones.
+
+        Args:
+            routes: The current ones.
+            waiting: (tenant, event) of events that will have a route soon: they stay queued.
+        """
         self._settling.routes = routes
+        self._waiting = waiting
         self.backlog.set_routes(routes)
+
+    def route(self, tenant: str, event: str) -> Route | None:
+        """Where an event goes now; None where no job defines it."""
+        return self._settling.route(tenant, event)
 
     def set_quotas(self, quotas: Mapping[str, Quotas]) -> None:
         """Replaces what tenants may use."""
@@ -190,7 +202,9 @@ class DeliveryMachine:
                 fair.drop(share)
                 continue
             route = routes.find(share.tenant, item.event.event)
-            if route is None or item.event.hop > limits.HOPS_MAX:
+            if route is None and (share.tenant, item.event.event) in self._waiting:
+                self._postpone_next(share, queue, item, now)
+            elif route is None or item.event.hop > limits.HOPS_MAX:
                 self._bury_next(share, queue, item, "no-route" if route is None else "loop", now)
             elif not self._lease_next(share, queue, item, route, now):
                 return False
@@ -200,6 +214,12 @@ class DeliveryMachine:
         queue.take()
         self.backlog.fair.drop(share)
         self._commit(self._settling.buried(item, reason, now))
+        self.backlog.fair.offer(share, queue)
+
+    def _postpone_next(self, share: Share, queue: Queue, item: Pending, now: Now) -> None:
+        queue.take()
+        self.backlog.fair.drop(share)
+        self._put_back(item, now.ms + _RETRY_ROUTE_MS, now)
         self.backlog.fair.offer(share, queue)
 
     def _lease_next(self, share: Share, queue: Queue, item: Pending, route: Route, now: Now) -> bool:

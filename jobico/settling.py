@@ -54,7 +54,7 @@ class Settling:
     def after_attempt(self, item: Pending, executor: str, settlement: Settlement, now: Now) -> Step:
         """The step after an attempt that was run, or at least begun."""
         item.phase = Phase.COMMITTING
-        route = item.route or self._route(item.event)
+        route = item.route or self.route(item.event.tenant, item.event.event)
         settlement = self._as_it_counts(item, settlement)
         attempts = item.attempts + 1
         deaths = item.deaths + (settlement.outcome is Outcome.KILLED)
@@ -104,6 +104,7 @@ class Settling:
     def _unrun(self, item: Pending, outcome: Outcome, verdict: Verdict, error: str, now: Now) -> Step:
         """Ends an event without another attempt; the record of that has the next attempt's number."""
         item.phase = Phase.COMMITTING
+        item.leased_wall_ms = 0
         record = record_of(
             item,
             verdict,
@@ -120,8 +121,9 @@ class Settling:
             change = Bury(item.seq, item.attempts, item.deaths, verdict.reason, record)
         return Step(item, change, record=record, final=True)
 
-    def _route(self, event: Event) -> Route | None:
-        return self.routes.find(event.tenant, event.event) if self.routes else None
+    def route(self, tenant: str, event: str) -> Route | None:
+        """Where an event goes now; None where no job defines it."""
+        return self.routes.find(tenant, event) if self.routes else None
 
     def _as_it_counts(self, item: Pending, settlement: Settlement) -> Settlement:
         """The settlement with what the listener knows better than the executor.
