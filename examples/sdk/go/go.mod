@@ -1,0 +1,3 @@
+module jobico.dev/jobicolet
+
+go 1.21
