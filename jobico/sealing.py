@@ -7,8 +7,8 @@ What is sealed is the list of a secret's live values, newest first: one, or two 
     bytes 9-20    nonce, random
     bytes 21-     AES-256-GCM of the msgpack array of the values, and its tag of 16 bytes
 
-SECURITY: the name of the secret and its tenant are authenticated with it, so bytes that are moved from one name
-or tenant to another do not open. Nonces are random: 2**32 seals with one key are safe, nobody sets as many.
+SECURITY: the name of the secret and its tenant are authenticated with it, so bytes that are moved from one
+name or tenant to another do not open. Nonces are random: 2**32 seals with one key are safe.
 """
 
 import hashlib
