@@ -28,7 +28,7 @@ from protocol.sockets import Socket, Wire, try_send
 
 __all__ = ["MessageHandler", "Publisher", "Reactor", "RequestHandler", "Timer"]
 
-RequestHandler = Callable[[Any, Caller], "Message | Future[Message]"]
+RequestHandler = Callable[[Any, Caller], "Message | Future[Any]"]
 """Answers a request: with the reply, a future of it where that takes long, or by raising a `JobicoError`."""
 MessageHandler = Callable[[Any], None]
 """Takes a message that no answer is due for."""

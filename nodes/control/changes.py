@@ -4,14 +4,15 @@ It owns the order of what is published: that of the sequence numbers, which is t
 change means is up to the handlers, one file a noun beside this one.
 """
 
+import hashlib
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TypeVar
 
 import msgspec
-from jobico.storage.catalog import Catalog, CatalogChange, Edit, Update
 
 from jobico.clock import Clock
+from jobico.storage.catalog import Catalog, CatalogChange, CatalogEdit, Update
 from protocol.authorisation import Caller
 from protocol.messages import Message
 
@@ -38,7 +39,13 @@ class Changes:
         self._publish = publish
 
     def request(
-        self, message: Message, caller: Caller, op: Callable[[Edit], _ReplyT], reply: type[_ReplyT]
+        self,
+        message: Message,
+        caller: Caller,
+        op: Callable[[CatalogEdit], _ReplyT],
+        reply: type[_ReplyT],
+        *,
+        urgent: bool = False,
     ) -> "Future[_ReplyT]":
         """Carries out a request; a repeat of its request id is given the first answer.
 
@@ -47,28 +54,33 @@ class Changes:
             caller: Who asks.
             op: Runs in the transaction, maybe more than once, and has no other effect; its errors undo all.
             reply: The type of what it returns.
+            urgent: It must go through on a full disk: it revokes or deletes.
         """
         # SECURITY: the caller is part of the id, so that nobody is given the answer to another's request.
         request_id: str = getattr(message, "request_id", "")
-        scope = f"{message.TYPE}|{caller.tenant}|{caller.key}|{request_id}" if request_id else ""
+        scope = "|".join((message.TYPE, caller.tenant, caller.key, request_id)) if request_id else ""
+        scope = scope and hashlib.sha256(scope.encode()).hexdigest()
 
-        def carry_out(edit: Edit) -> bytes:
+        def carry_out(edit: CatalogEdit) -> bytes:
             return msgspec.msgpack.encode(op(edit))
 
-        return self._submit(carry_out, scope, lambda content: msgspec.msgpack.decode(content, type=reply))
+        def answer(content: bytes) -> _ReplyT:
+            return msgspec.msgpack.decode(content, type=reply)
 
-    def change(self, op: Callable[[Edit], None]) -> "Future[None]":
+        return self._submit(carry_out, scope, answer, urgent=urgent)
+
+    def change(self, op: Callable[[CatalogEdit], None]) -> "Future[None]":
         """Carries out a change that nobody asked for, such as a node that is lost."""
 
-        def carry_out(edit: Edit) -> bytes:
+        def carry_out(edit: CatalogEdit) -> bytes:
             op(edit)
             return b""
 
-        return self._submit(carry_out, "", lambda _content: None)
+        return self._submit(carry_out, "", lambda _content: None, urgent=True)
 
     def note(
         self,
-        edit: Edit,
+        edit: CatalogEdit,
         message: Message,
         caller: Caller,
         subject: str,
@@ -88,7 +100,12 @@ class Changes:
         )
 
     def _submit(
-        self, op: Callable[[Edit], bytes], request_id: str, answer: Callable[[bytes], _T]
+        self,
+        op: Callable[[CatalogEdit], bytes],
+        request_id: str,
+        answer: Callable[[bytes], _T],
+        *,
+        urgent: bool,
     ) -> "Future[_T]":
         done: Future[_T] = Future()
 
@@ -100,5 +117,5 @@ class Changes:
             self._publish(update.result().changes)
             done.set_result(answer(update.result().reply))
 
-        self._catalog.submit(op, request_id=request_id).add_done_callback(finish)
+        self._catalog.submit(op, request_id, urgent=urgent).add_done_callback(finish)
         return done

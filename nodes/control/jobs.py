@@ -6,13 +6,13 @@ another; what they commit is checked again inside its transaction, because other
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-
-from jobico.storage.catalog import Catalog, Edit, View
+from typing import NamedTuple
 
 from jobico.clock import Clock
 from jobico.definition import JobDefinition, Revision, parse_definition
-from jobico.errors import AlreadyExists, Conflict, InvalidInput, NotFound
+from jobico.errors import AlreadyExists, Conflict, NotFound
 from jobico.logs import Action, get_logger
+from jobico.storage.catalog import Catalog, CatalogEdit, CatalogView
 from nodes.control.changes import Changes
 from nodes.control.deploy import Checked, check_deploy, same_revision
 from nodes.control.library import RemoteLibrary
@@ -84,7 +84,7 @@ class JobHandlers:
     def rollback(self, message: RollbackJob, caller: Caller) -> "Future[Deployed]":
         """Makes an earlier revision current again."""
 
-        def op(edit: Edit) -> Deployed:
+        def op(edit: CatalogEdit) -> Deployed:
             current = _need_job(edit, message.tenant, message.job)
             number = message.to or _before(edit.kept(message.tenant, message.job), current.number)
             earlier = edit.revision(message.tenant, message.job, number) if number else None
@@ -104,13 +104,13 @@ class JobHandlers:
     def undeploy(self, message: UndeployJob, caller: Caller) -> "Future[Done]":
         """Withdraws a job."""
 
-        def op(edit: Edit) -> Done:
+        def op(edit: CatalogEdit) -> Done:
             _need_job(edit, message.tenant, message.job)
             edit.delete_job(message.tenant, message.job)
             self._changes.note(edit, message, caller, message.job, tenant=message.tenant)
             return Done()
 
-        return self._changes.request(message, caller, op, Done)
+        return self._changes.request(message, caller, op, Done, urgent=True)
 
     def show(self, message: ShowJob, _caller: Caller) -> Job:
         """Tells of one job."""
@@ -135,30 +135,18 @@ class JobHandlers:
         with self._catalog.view() as view:
             taken = _taken(view, tenant, job)
             secrets = [secret.name for secret in view.secrets(tenant)]
-            _check_update(view.revision(tenant, job), message, definition)
         if self._client is None:
             self._client = Client(self._wire, self._wire.name)
         library = RemoteLibrary(self._client, self._peers, tenant)
         checked = check_deploy(definition, message.files, library, taken=taken, secrets=secrets)
-        now_ms = self._clock.wall_ms()
+        source = message.source.decode(errors="replace")
+        wanted = _Wanted(definition, checked, source, message.update, self._clock.wall_ms())
+        with self._catalog.view() as view:
+            would = wanted.deployed(view.revision(tenant, job), max(view.kept(tenant, job), default=0) + 1)
         if message.dry_run:
-            with self._catalog.view() as view:
-                return _next(view, message, definition, checked, now_ms)
+            return would
         library.bind(checked.names)
-
-        def op(edit: Edit) -> Deployed:
-            _check_events(edit, definition)
-            deployed = _next(edit, message, definition, checked, now_ms)
-            if deployed.unchanged:
-                return deployed
-            if edit.tenant(tenant) is None:
-                create_tenant(edit, tenant, now_ms)
-            edit.put_revision(deployed.revision)
-            detail = f"revision {deployed.revision.number}"
-            self._changes.note(edit, message, caller, job, tenant=tenant, detail=detail)
-            return deployed
-
-        deployed = self._changes.request(message, caller, op, Deployed).result()
+        deployed = self._commit(message, caller, wanted)
         self._log.info(
             "deployed",
             action=Action.DEPLOYED,
@@ -169,40 +157,57 @@ class JobHandlers:
         )
         return deployed
 
+    def _commit(self, message: DeployJob, caller: Caller, wanted: "_Wanted") -> Deployed:
+        tenant, job = wanted.definition.tenant, wanted.definition.id
 
-def _next(
-    view: View, message: DeployJob, definition: JobDefinition, checked: Checked, now_ms: int
-) -> Deployed:
-    """What a deploy makes, or would make, current."""
-    current = view.revision(definition.tenant, definition.id)
-    previous = current.number if current else 0
-    if current is not None and same_revision(current, definition, checked):
-        return Deployed(revision=current, previous=previous, unchanged=True, warnings=checked.warnings)
-    _check_update(current, message, definition)
-    try:
-        source = bytes(message.source).decode()
-    except UnicodeDecodeError as error:
-        raise InvalidInput("A definition is UTF-8 text.") from error
-    revision = Revision(
-        definition=definition,
-        number=view.next_number(definition.tenant, definition.id),
-        created_ms=now_ms,
-        modules=checked.modules,
-        schemas=checked.schemas,
-        source=source,
-    )
-    return Deployed(revision=revision, previous=previous, warnings=checked.warnings)
+        def op(edit: CatalogEdit) -> Deployed:
+            _check_events(edit, wanted.definition)
+            deployed = wanted.deployed(edit.revision(tenant, job), edit.next_number(tenant, job))
+            if deployed.unchanged:
+                return deployed
+            if edit.tenant(tenant) is None:
+                create_tenant(edit, tenant, wanted.now_ms)
+            edit.put_revision(deployed.revision)
+            detail = f"revision {deployed.revision.number}"
+            self._changes.note(edit, message, caller, job, tenant=tenant, detail=detail)
+            return deployed
+
+        return self._changes.request(message, caller, op, Deployed).result()
 
 
-def _check_update(current: Revision | None, message: DeployJob, definition: JobDefinition) -> None:
-    if current is not None and not message.update and current.definition != definition:
-        raise AlreadyExists(
-            f"{definition.tenant!r} has the job {definition.id!r}, at revision {current.number}: "
-            "deploy with --update to replace it."
+class _Wanted(NamedTuple):
+    """A deploy that has been checked."""
+
+    definition: JobDefinition
+    checked: Checked
+    source: str
+    update: bool
+    now_ms: int
+
+    def deployed(self, current: Revision | None, number: int) -> Deployed:
+        """What it makes, or would make, current in the place of `current`."""
+        previous = current.number if current else 0
+        if current is not None and same_revision(current, self.definition, self.checked):
+            return Deployed(
+                revision=current, previous=previous, unchanged=True, warnings=self.checked.warnings
+            )
+        if current is not None and not self.update:
+            raise AlreadyExists(
+                f"{current.definition.tenant!r} has the job {current.definition.id!r}, at revision {previous}: "
+                "deploy with --update to replace it."
+            )
+        revision = Revision(
+            definition=self.definition,
+            number=number,
+            created_ms=self.now_ms,
+            modules=self.checked.modules,
+            schemas=self.checked.schemas,
+            source=self.source,
         )
+        return Deployed(revision=revision, previous=previous, warnings=self.checked.warnings)
 
 
-def _need_job(view: View, tenant: str, job: str) -> Revision:
+def _need_job(view: CatalogView, tenant: str, job: str) -> Revision:
     need_tenant(view, tenant)
     revision = view.revision(tenant, job)
     if revision is None:
@@ -210,7 +215,7 @@ def _need_job(view: View, tenant: str, job: str) -> Revision:
     return revision
 
 
-def _taken(view: View, tenant: str, job: str) -> dict[str, str]:
+def _taken(view: CatalogView, tenant: str, job: str) -> dict[str, str]:
     """Events of the tenant's other jobs, with the job of each."""
     return {
         event.id: revision.definition.id
@@ -220,7 +225,7 @@ def _taken(view: View, tenant: str, job: str) -> dict[str, str]:
     }
 
 
-def _check_events(view: View, definition: JobDefinition) -> None:
+def _check_events(view: CatalogView, definition: JobDefinition) -> None:
     taken = _taken(view, definition.tenant, definition.id)
     for event in definition.events:
         if event.id in taken:

@@ -11,12 +11,12 @@ from collections.abc import Mapping
 from concurrent.futures import Future
 
 import msgspec
-from jobico.storage.catalog import Catalog, Edit
 
 from jobico.clock import Clock
 from jobico.errors import Conflict, InvalidInput, NotFound, TooLarge
 from jobico.ids import check_name
 from jobico.limits import KEYS_PER_TENANT_MAX
+from jobico.storage.catalog import Catalog, CatalogEdit
 from jobico.tenancy import KeyInfo
 from nodes.control.changes import Changes
 from nodes.control.tenants import need_tenant
@@ -76,7 +76,7 @@ class KeyHandlers:
         )
         self._tell(info.id, key)
 
-        def op(edit: Edit) -> NewKey:
+        def op(edit: CatalogEdit) -> NewKey:
             need_tenant(edit, message.tenant)
             live = sum(1 for other in edit.keys(message.tenant) if not other.revoked_ms)
             if live >= KEYS_PER_TENANT_MAX:
@@ -103,7 +103,7 @@ class KeyHandlers:
         """Revokes a key; again is nothing new."""
         now_ms = self._clock.wall_ms()
 
-        def op(edit: Edit) -> Done:
+        def op(edit: CatalogEdit) -> Done:
             info = edit.key(message.id)
             if info is None or info.tenant != message.tenant:
                 raise NotFound(f"{message.tenant!r} has no key {message.id!r}: see `jobico keys list`.")
@@ -112,7 +112,7 @@ class KeyHandlers:
                 self._changes.note(edit, message, caller, message.id, tenant=message.tenant)
             return Done()
 
-        return self._changes.request(message, caller, op, Done)
+        return self._changes.request(message, caller, op, Done, urgent=True)
 
     def _tell(self, key_id: str, key: str) -> None:
         self._told[key_id] = key

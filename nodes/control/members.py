@@ -3,11 +3,10 @@
 from collections.abc import Mapping
 from concurrent.futures import Future
 
-from jobico.storage.catalog import Catalog, Edit
-
 from jobico.clock import Clock
 from jobico.logs import Action, get_logger
 from jobico.registry import NodeInfo
+from jobico.storage.catalog import Catalog, CatalogEdit
 from nodes.control.changes import Changes
 from nodes.control.registry import Registry
 from protocol.authorisation import Caller
@@ -102,13 +101,13 @@ class MemberHandlers:
             self._forget(name)
 
     def _store(self, row: NodeInfo) -> "Future[None]":
-        def op(edit: Edit) -> None:
+        def op(edit: CatalogEdit) -> None:
             edit.put_node(row)
 
         return self._changes.change(op)
 
     def _forget(self, name: str) -> "Future[None]":
-        def op(edit: Edit) -> None:
+        def op(edit: CatalogEdit) -> None:
             edit.delete_node(name)
 
         return self._changes.change(op)

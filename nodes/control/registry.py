@@ -89,4 +89,4 @@ class Registry:
 
     def _forget(self, name: str) -> None:
         for table in (self._rows, self._latest, self._seen_ms):
-            table.pop(name, None)  # type: ignore[attr-defined]
+            table.pop(name, None)

@@ -6,11 +6,10 @@ tables. It never touches an event.
 
 from collections.abc import Mapping
 
-from jobico.storage.catalog import Catalog, CatalogChange
-
 from jobico.clock import SystemClock
 from jobico.limits import CATALOG_MAP_BYTES, NODE_HEARTBEAT_MS
 from jobico.settings import Settings
+from jobico.storage.catalog import Catalog, CatalogChange
 from nodes.control.changes import Changes
 from nodes.control.jobs import JobHandlers
 from nodes.control.keys import KeyHandlers

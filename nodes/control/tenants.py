@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from concurrent.futures import Future
 
 import msgspec
-from jobico.storage.catalog import Catalog, Edit, View
 
 from jobico.clock import Clock
 from jobico.errors import AlreadyExists, NotFound, TooLarge
 from jobico.ids import check_name
 from jobico.limits import TENANTS_MAX
+from jobico.storage.catalog import Catalog, CatalogEdit, CatalogView
 from jobico.tenancy import Quotas, TenantInfo
 from nodes.control.changes import Changes
 from protocol.authorisation import Caller
@@ -28,7 +28,7 @@ from protocol.server import RequestHandler
 __all__ = ["TenantHandlers", "create_tenant", "need_tenant"]
 
 
-def need_tenant(view: View, name: str) -> TenantInfo:
+def need_tenant(view: CatalogView, name: str) -> TenantInfo:
     """The tenant of that name.
 
     Raises:
@@ -40,7 +40,7 @@ def need_tenant(view: View, name: str) -> TenantInfo:
     return tenant
 
 
-def create_tenant(edit: Edit, name: str, now_ms: int, quotas: Quotas | None = None) -> TenantInfo:
+def create_tenant(edit: CatalogEdit, name: str, now_ms: int, quotas: Quotas | None = None) -> TenantInfo:
     """Stores a new tenant.
 
     Raises:
@@ -76,7 +76,7 @@ class TenantHandlers:
         check_name("tenant", message.name)
         now_ms = self._clock.wall_ms()
 
-        def op(edit: Edit) -> Tenant:
+        def op(edit: CatalogEdit) -> Tenant:
             known = edit.tenant(message.name)
             if known is None:
                 known = create_tenant(edit, message.name, now_ms, message.quotas)
@@ -105,16 +105,16 @@ class TenantHandlers:
     def delete(self, message: DeleteTenant, caller: Caller) -> "Future[Done]":
         """Deletes a tenant with its keys, jobs and secrets."""
 
-        def op(edit: Edit) -> Done:
+        def op(edit: CatalogEdit) -> Done:
             need_tenant(edit, message.name)
             edit.delete_tenant(message.name)
             self._changes.note(edit, message, caller, message.name, tenant=message.name)
             return Done()
 
-        return self._changes.request(message, caller, op, Done)
+        return self._changes.request(message, caller, op, Done, urgent=True)
 
 
-def _tenant(view: View, tenant: TenantInfo) -> Tenant:
+def _tenant(view: CatalogView, tenant: TenantInfo) -> Tenant:
     revisions = view.current(tenant.name)
     return Tenant(
         tenant=tenant,

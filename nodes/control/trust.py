@@ -3,10 +3,9 @@
 from collections.abc import Mapping
 from concurrent.futures import Future
 
-from jobico.storage.catalog import Catalog, Edit
-
 from jobico.errors import Conflict, InvalidInput, NotFound
 from jobico.limits import QUERY_ROWS_MAX
+from jobico.storage.catalog import Catalog, CatalogEdit
 from nodes.control.changes import Changes
 from protocol.authorisation import Caller
 from protocol.messages import AddPeer, Audit, Done, ListAudit, ListPeers, Message, Peers, RevokePeer
@@ -48,7 +47,7 @@ class TrustHandlers:
             raise InvalidInput(f"A CURVE key has {_Z85_CHARS} characters of Z85, not {len(message.key)}.")
         tenant = Caller.from_text(message.role, message.key).tenant
 
-        def op(edit: Edit) -> Done:
+        def op(edit: CatalogEdit) -> Done:
             known = edit.peers().get(message.key)
             if known == message.role:
                 return Done()
@@ -63,7 +62,7 @@ class TrustHandlers:
     def revoke(self, message: RevokePeer, caller: Caller) -> "Future[Done]":
         """Lets a key in no more."""
 
-        def op(edit: Edit) -> Done:
+        def op(edit: CatalogEdit) -> Done:
             known = edit.peers().get(message.key)
             if known is None:
                 raise NotFound(f"No key {message.key[:_Z85_CHARS]!r} is let in.")
@@ -72,7 +71,7 @@ class TrustHandlers:
                 self._changes.note(edit, message, caller, message.key, detail=f"was {known}")
             return Done()
 
-        return self._changes.request(message, caller, op, Done)
+        return self._changes.request(message, caller, op, Done, urgent=True)
 
     def audit(self, message: ListAudit, _caller: Caller) -> Audit:
         """Tells who changed what, newest first."""
