@@ -35,12 +35,14 @@ __all__ = [
     "RawCallback",
     "ValueKind",
     "api",
+    "brief",
     "config_setter",
     "export_types",
     "import_types",
     "new_function_type",
     "new_trap",
     "pool_setter",
+    "slow",
     "take_bytes",
     "take_error",
     "take_trap",
@@ -81,14 +83,14 @@ RawCallback = ctypes.CFUNCTYPE(c_void_p, c_void_p, c_void_p, c_void_p, c_size_t)
 """`wasmtime_func_unchecked_callback_t`: environment, caller, arguments and results, their count; answers a trap."""
 
 
-def _slow(name: str, result: Any, *arguments: Any) -> Callable[..., Any]:
+def slow(name: str, result: Any, *arguments: Any) -> Callable[..., Any]:
     """A function that may run a guest or take long: the interpreter lock is released around it."""
     function = getattr(_SLOW, name)
     function.restype, function.argtypes = result, arguments
     return function  # type: ignore[no-any-return]
 
 
-def _brief(name: str, result: Any, *arguments: Any) -> Callable[..., Any]:
+def brief(name: str, result: Any, *arguments: Any) -> Callable[..., Any]:
     """A function that takes well under a microsecond and never runs a guest."""
     function = getattr(_BRIEF, name)
     function.restype, function.argtypes = result, arguments
@@ -99,90 +101,88 @@ class _Api:
     """The functions used, by their C names less the prefix `wasmtime_`."""
 
     # Engine
-    config_new = _brief("wasm_config_new", c_void_p)
-    config_strategy_set = _brief("wasmtime_config_strategy_set", None, c_void_p, c_uint8)
-    config_opt_level_set = _brief("wasmtime_config_cranelift_opt_level_set", None, c_void_p, c_uint8)
-    engine_new = _slow("wasm_engine_new_with_config", c_void_p, c_void_p)
-    engine_delete = _slow("wasm_engine_delete", None, c_void_p)
-    increment_epoch = _brief("wasmtime_engine_increment_epoch", None, c_void_p)
-    pool_new = _brief("wasmtime_pooling_allocation_config_new", c_void_p)
-    pool_delete = _brief("wasmtime_pooling_allocation_config_delete", None, c_void_p)
-    pool_use = _brief("wasmtime_pooling_allocation_strategy_set", None, c_void_p, c_void_p)
+    config_new = brief("wasm_config_new", c_void_p)
+    config_strategy_set = brief("wasmtime_config_strategy_set", None, c_void_p, c_uint8)
+    config_opt_level_set = brief("wasmtime_config_cranelift_opt_level_set", None, c_void_p, c_uint8)
+    engine_new = slow("wasm_engine_new_with_config", c_void_p, c_void_p)
+    engine_delete = slow("wasm_engine_delete", None, c_void_p)
+    increment_epoch = brief("wasmtime_engine_increment_epoch", None, c_void_p)
+    pool_new = brief("wasmtime_pooling_allocation_config_new", c_void_p)
+    pool_delete = brief("wasmtime_pooling_allocation_config_delete", None, c_void_p)
+    pool_use = brief("wasmtime_pooling_allocation_strategy_set", None, c_void_p, c_void_p)
 
     # Modules
-    module_new = _slow("wasmtime_module_new", c_void_p, c_void_p, c_char_p, c_size_t, c_void_p)
-    module_delete = _slow("wasmtime_module_delete", None, c_void_p)
-    module_imports = _slow("wasmtime_module_imports", None, c_void_p, c_void_p)
-    module_exports = _slow("wasmtime_module_exports", None, c_void_p, c_void_p)
-    module_serialize = _slow("wasmtime_module_serialize", c_void_p, c_void_p, c_void_p)
-    module_deserialize_file = _slow(
-        "wasmtime_module_deserialize_file", c_void_p, c_void_p, c_char_p, c_void_p
-    )
-    wat2wasm = _slow("wasmtime_wat2wasm", c_void_p, c_char_p, c_size_t, c_void_p)
+    module_new = slow("wasmtime_module_new", c_void_p, c_void_p, c_char_p, c_size_t, c_void_p)
+    module_delete = slow("wasmtime_module_delete", None, c_void_p)
+    module_imports = slow("wasmtime_module_imports", None, c_void_p, c_void_p)
+    module_exports = slow("wasmtime_module_exports", None, c_void_p, c_void_p)
+    module_serialize = slow("wasmtime_module_serialize", c_void_p, c_void_p, c_void_p)
+    module_deserialize_file = slow("wasmtime_module_deserialize_file", c_void_p, c_void_p, c_char_p, c_void_p)
+    wat2wasm = slow("wasmtime_wat2wasm", c_void_p, c_char_p, c_size_t, c_void_p)
 
     # Linker
-    linker_new = _brief("wasmtime_linker_new", c_void_p, c_void_p)
-    linker_delete = _slow("wasmtime_linker_delete", None, c_void_p)
-    linker_define = _slow(
+    linker_new = brief("wasmtime_linker_new", c_void_p, c_void_p)
+    linker_delete = slow("wasmtime_linker_delete", None, c_void_p)
+    linker_define = slow(
         "wasmtime_linker_define_func_unchecked", c_void_p, c_void_p, c_char_p, c_size_t, c_char_p, c_size_t,
         c_void_p, RawCallback, c_void_p, c_void_p,
     )  # fmt: skip
-    linker_instantiate_pre = _slow("wasmtime_linker_instantiate_pre", c_void_p, c_void_p, c_void_p, c_void_p)
-    instance_pre_delete = _slow("wasmtime_instance_pre_delete", None, c_void_p)
-    instantiate = _slow("wasmtime_instance_pre_instantiate", c_void_p, c_void_p, c_void_p, c_void_p, c_void_p)
+    linker_instantiate_pre = slow("wasmtime_linker_instantiate_pre", c_void_p, c_void_p, c_void_p, c_void_p)
+    instance_pre_delete = slow("wasmtime_instance_pre_delete", None, c_void_p)
+    instantiate = slow("wasmtime_instance_pre_instantiate", c_void_p, c_void_p, c_void_p, c_void_p, c_void_p)
 
     # Store
-    store_new = _brief("wasmtime_store_new", c_void_p, c_void_p, c_void_p, c_void_p)
-    store_context = _brief("wasmtime_store_context", c_void_p, c_void_p)
-    store_limiter = _brief(
+    store_new = brief("wasmtime_store_new", c_void_p, c_void_p, c_void_p, c_void_p)
+    store_context = brief("wasmtime_store_context", c_void_p, c_void_p)
+    store_limiter = brief(
         "wasmtime_store_limiter", None, c_void_p, c_int64, c_int64, c_int64, c_int64, c_int64
     )
-    store_delete = _slow("wasmtime_store_delete", None, c_void_p)
-    set_epoch_deadline = _brief("wasmtime_context_set_epoch_deadline", None, c_void_p, c_uint64)
-    set_fuel = _brief("wasmtime_context_set_fuel", c_void_p, c_void_p, c_uint64)
-    get_fuel = _brief("wasmtime_context_get_fuel", c_void_p, c_void_p, c_void_p)
+    store_delete = slow("wasmtime_store_delete", None, c_void_p)
+    set_epoch_deadline = brief("wasmtime_context_set_epoch_deadline", None, c_void_p, c_uint64)
+    set_fuel = brief("wasmtime_context_set_fuel", c_void_p, c_void_p, c_uint64)
+    get_fuel = brief("wasmtime_context_get_fuel", c_void_p, c_void_p, c_void_p)
 
     # Instance
-    export_get = _brief(
+    export_get = brief(
         "wasmtime_instance_export_get", c_bool, c_void_p, c_void_p, c_char_p, c_size_t, c_void_p
     )
-    caller_export_get = _brief("wasmtime_caller_export_get", c_bool, c_void_p, c_char_p, c_size_t, c_void_p)
-    caller_context = _brief("wasmtime_caller_context", c_void_p, c_void_p)
-    call = _slow("wasmtime_func_call_unchecked", c_void_p, c_void_p, c_void_p, c_void_p, c_size_t, c_void_p)
-    memory_data = _brief("wasmtime_memory_data", c_void_p, c_void_p, c_void_p)
-    memory_size = _brief("wasmtime_memory_data_size", c_size_t, c_void_p, c_void_p)
+    caller_export_get = brief("wasmtime_caller_export_get", c_bool, c_void_p, c_char_p, c_size_t, c_void_p)
+    caller_context = brief("wasmtime_caller_context", c_void_p, c_void_p)
+    call = slow("wasmtime_func_call_unchecked", c_void_p, c_void_p, c_void_p, c_void_p, c_size_t, c_void_p)
+    memory_data = brief("wasmtime_memory_data", c_void_p, c_void_p, c_void_p)
+    memory_size = brief("wasmtime_memory_data_size", c_size_t, c_void_p, c_void_p)
 
     # Errors and traps
-    error_message = _slow("wasmtime_error_message", None, c_void_p, c_void_p)
-    error_delete = _slow("wasmtime_error_delete", None, c_void_p)
-    error_new = _slow("wasmtime_error_new", c_void_p, c_char_p)
-    trap_new = _slow("wasmtime_trap_new", c_void_p, c_char_p, c_size_t)
-    trap_code = _slow("wasmtime_trap_code", c_bool, c_void_p, c_void_p)
-    trap_message = _slow("wasm_trap_message", None, c_void_p, c_void_p)
-    trap_delete = _slow("wasm_trap_delete", None, c_void_p)
+    error_message = slow("wasmtime_error_message", None, c_void_p, c_void_p)
+    error_delete = slow("wasmtime_error_delete", None, c_void_p)
+    error_new = slow("wasmtime_error_new", c_void_p, c_char_p)
+    trap_new = slow("wasmtime_trap_new", c_void_p, c_char_p, c_size_t)
+    trap_code = slow("wasmtime_trap_code", c_bool, c_void_p, c_void_p)
+    trap_message = slow("wasm_trap_message", None, c_void_p, c_void_p)
+    trap_delete = slow("wasm_trap_delete", None, c_void_p)
 
     # Types
-    bytes_delete = _brief("wasm_byte_vec_delete", None, c_void_p)
-    importtypes_delete = _slow("wasm_importtype_vec_delete", None, c_void_p)
-    exporttypes_delete = _slow("wasm_exporttype_vec_delete", None, c_void_p)
-    importtype_module = _brief("wasm_importtype_module", c_void_p, c_void_p)
-    importtype_name = _brief("wasm_importtype_name", c_void_p, c_void_p)
-    importtype_type = _brief("wasm_importtype_type", c_void_p, c_void_p)
-    exporttype_name = _brief("wasm_exporttype_name", c_void_p, c_void_p)
-    exporttype_type = _brief("wasm_exporttype_type", c_void_p, c_void_p)
-    externtype_kind = _brief("wasm_externtype_kind", c_uint8, c_void_p)
-    as_functype = _brief("wasm_externtype_as_functype", c_void_p, c_void_p)
-    as_tabletype = _brief("wasm_externtype_as_tabletype", c_void_p, c_void_p)
-    as_memorytype = _brief("wasm_externtype_as_memorytype", c_void_p, c_void_p)
-    functype_params = _brief("wasm_functype_params", c_void_p, c_void_p)
-    functype_results = _brief("wasm_functype_results", c_void_p, c_void_p)
-    functype_new = _brief("wasm_functype_new", c_void_p, c_void_p, c_void_p)
-    functype_delete = _brief("wasm_functype_delete", None, c_void_p)
-    valtype_kind = _brief("wasm_valtype_kind", c_uint8, c_void_p)
-    valtype_new = _brief("wasm_valtype_new", c_void_p, c_uint8)
-    valtypes_new = _brief("wasm_valtype_vec_new", None, c_void_p, c_size_t, c_void_p)
-    tabletype_limits = _brief("wasm_tabletype_limits", ctypes.POINTER(c_uint32), c_void_p)
-    memorytype_minimum = _brief("wasmtime_memorytype_minimum", c_uint64, c_void_p)
+    bytes_delete = brief("wasm_byte_vec_delete", None, c_void_p)
+    importtypes_delete = slow("wasm_importtype_vec_delete", None, c_void_p)
+    exporttypes_delete = slow("wasm_exporttype_vec_delete", None, c_void_p)
+    importtype_module = brief("wasm_importtype_module", c_void_p, c_void_p)
+    importtype_name = brief("wasm_importtype_name", c_void_p, c_void_p)
+    importtype_type = brief("wasm_importtype_type", c_void_p, c_void_p)
+    exporttype_name = brief("wasm_exporttype_name", c_void_p, c_void_p)
+    exporttype_type = brief("wasm_exporttype_type", c_void_p, c_void_p)
+    externtype_kind = brief("wasm_externtype_kind", c_uint8, c_void_p)
+    as_functype = brief("wasm_externtype_as_functype", c_void_p, c_void_p)
+    as_tabletype = brief("wasm_externtype_as_tabletype", c_void_p, c_void_p)
+    as_memorytype = brief("wasm_externtype_as_memorytype", c_void_p, c_void_p)
+    functype_params = brief("wasm_functype_params", c_void_p, c_void_p)
+    functype_results = brief("wasm_functype_results", c_void_p, c_void_p)
+    functype_new = brief("wasm_functype_new", c_void_p, c_void_p, c_void_p)
+    functype_delete = brief("wasm_functype_delete", None, c_void_p)
+    valtype_kind = brief("wasm_valtype_kind", c_uint8, c_void_p)
+    valtype_new = brief("wasm_valtype_new", c_void_p, c_uint8)
+    valtypes_new = brief("wasm_valtype_vec_new", None, c_void_p, c_size_t, c_void_p)
+    tabletype_limits = brief("wasm_tabletype_limits", ctypes.POINTER(c_uint32), c_void_p)
+    memorytype_minimum = brief("wasmtime_memorytype_minimum", c_uint64, c_void_p)
 
 
 api = _Api()
@@ -194,7 +194,7 @@ def config_setter(name: str) -> Callable[[int, int], None]:
     Raises:
         AttributeError: wasmtime has no such option. (wasmtime-py's `Config` takes any misspelt name in silence.)
     """
-    return _brief(f"wasmtime_config_{name}_set", None, c_void_p, c_uint64)
+    return brief(f"wasmtime_config_{name}_set", None, c_void_p, c_uint64)
 
 
 def pool_setter(name: str) -> Callable[[int, int], None]:
@@ -203,7 +203,7 @@ def pool_setter(name: str) -> Callable[[int, int], None]:
     Raises:
         AttributeError: wasmtime has no such option.
     """
-    return _brief(f"wasmtime_pooling_allocation_config_{name}_set", None, c_void_p, c_uint64)
+    return brief(f"wasmtime_pooling_allocation_config_{name}_set", None, c_void_p, c_uint64)
 
 
 def _text_at(vec_address: int) -> str:

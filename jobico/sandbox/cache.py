@@ -5,8 +5,9 @@
         <wasmtime version>-<config>/              compiled code is bound to both
             <sha256 of the module>.<flavour>/     appears whole, by rename; never changed after that
                 code                              what wasmtime serialized
-                report                            JSON of the ModuleReport for the function `event`
-                mac                               HMAC-SHA256(key, name, report, code)
+                    function                          the main function that `report` is for
+            report                            JSON of a ModuleReport
+                mac                               HMAC-SHA256(key, name, function, report, code)
             <sha256>.<flavour>.lock               held by who compiles it
 
 SAFETY: a reader sees an entry whole or not at all, and one that does not match its MAC (a torn disk, a copied-in
@@ -29,23 +30,31 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
 from jobico import limits
 from jobico.artifact import ModuleReport
+from jobico.definition import Abi
 from jobico.errors import Internal, InvalidModule
 from jobico.ids import digest_of
 from jobico.sandbox.bindings import VERSION
 from jobico.sandbox.compiler import compile_module
 from jobico.sandbox.config import Flavour, config_tag
 
-__all__ = ["ModuleCache"]
+__all__ = ["Compiled", "ModuleCache"]
 
 _KEY_BYTES: Final = 32
 _READ_BYTES: Final = 1 << 20
 _LOCK_POLL_S: Final = 0.02
+
+
+class Compiled(NamedTuple):
+    """Compiled code that was checked, and how it is loaded."""
+
+    path: Path
+    is_component: bool
 
 
 class ModuleCache:
@@ -68,7 +77,7 @@ class ModuleCache:
         """A secret of this machine and user; other secrets are derived from it."""
         return self._key
 
-    def load(self, digest: str, fetch: Callable[[str], bytes], flavour: Flavour = Flavour.PLAIN) -> Path:
+    def load(self, digest: str, fetch: Callable[[str], bytes], flavour: Flavour = Flavour.PLAIN) -> Compiled:
         """The compiled code of a module, checked; compiles it if need be.
 
         Args:
@@ -81,7 +90,7 @@ class ModuleCache:
         """
         entry = self._entry(digest, flavour)
         if self._is_intact(entry):
-            return entry / "code"
+            return _compiled(entry)
         with _locked(entry.with_name(entry.name + ".lock")):
             if not self._is_intact(entry):
                 content = fetch(digest)
@@ -90,12 +99,12 @@ class ModuleCache:
                 report = self._compile(entry, content, flavour)
                 if not (entry / "code").exists():
                     raise InvalidModule(" ".join(report.problems))
-        return entry / "code"
+            return _compiled(entry)
 
     def prepare(self, content: bytes, function: str = "event") -> ModuleReport:
         """Inspects a module and, since that compiles it, keeps it: what a deploy does before the first event."""
         entry = self._entry(digest_of(content), Flavour.PLAIN)
-        if function == "event" and self._is_intact(entry):
+        if self._is_intact(entry) and (entry / "function").read_text() == function:
             return msgspec.json.decode((entry / "report").read_bytes(), type=ModuleReport)
         with _locked(entry.with_name(entry.name + ".lock")):
             return self._compile(entry, content, Flavour.PLAIN, function)
@@ -115,18 +124,19 @@ class ModuleCache:
             made.mkdir(mode=0o700)
             report = compile_module(content, function=function, flavour=flavour, into=made)
             if (made / "code").exists():
-                kept = report if function == "event" else None
-                (made / "report").write_bytes(msgspec.json.encode(kept))
+                (made / "function").write_text(function)
+                (made / "report").write_bytes(msgspec.json.encode(report))
                 (made / "mac").write_bytes(self._mac(made, entry.name))
                 for file in made.iterdir():
                     file.chmod(0o600)
                 _replace(made, entry)
         return report
 
-    def _mac(self, entry: Path, name: str) -> bytes:
-        mac = hmac.new(self._key, name.encode() + b"\0", hashlib.sha256)
-        report = (entry / "report").read_bytes()
-        mac.update(len(report).to_bytes(8, "big") + report)
+    def _mac(self, entry: Path, entry_name: str) -> bytes:
+        mac = hmac.new(self._key, entry_name.encode() + b"\0", hashlib.sha256)
+        for name in ("function", "report"):
+            content = (entry / name).read_bytes()
+            mac.update(len(content).to_bytes(8, "big") + content)
         with (entry / "code").open("rb") as code:
             while chunk := code.read(_READ_BYTES):
                 mac.update(chunk)
@@ -143,6 +153,11 @@ class ModuleCache:
                 return False
         shutil.rmtree(entry, ignore_errors=True)
         return False
+
+
+def _compiled(entry: Path) -> Compiled:
+    report = msgspec.json.decode((entry / "report").read_bytes(), type=ModuleReport)
+    return Compiled(entry / "code", report.abi == Abi.COMPONENT)
 
 
 def _replace(made: Path, entry: Path) -> None:

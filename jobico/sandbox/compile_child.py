@@ -16,8 +16,9 @@ import msgspec
 from jobico import limits
 from jobico.artifact import ModuleReport
 from jobico.sandbox.bindings import ByteVec, api, export_types, import_types, take_bytes, take_error
+from jobico.sandbox.component_api import component_api, component_names
 from jobico.sandbox.config import Flavour, new_engine
-from jobico.sandbox.inspection import refused, report_core
+from jobico.sandbox.inspection import is_component, refused, report_component, report_core
 
 __all__ = ["main"]
 
@@ -48,17 +49,23 @@ def main(function: str, flavour: Flavour, directory: Path) -> int:
 
 
 def _compile(content: bytes, function: str, flavour: Flavour, directory: Path) -> ModuleReport:
-    module = ctypes.c_void_p()
-    error = api.module_new(new_engine(flavour, pooled=False), content, len(content), ctypes.addressof(module))
+    engine, made, code = new_engine(flavour, pooled=False), ctypes.c_void_p(), ByteVec()
+    component = is_component(content)
+    new, serialize = (
+        (component_api.new, component_api.serialize) if component else (api.module_new, api.module_serialize)
+    )
+    error = new(engine, content, len(content), ctypes.addressof(made))
     if error:
         return refused(content, f"It is not a valid module: {take_error(error)}")
-    report = report_core(content, import_types(module.value or 0), export_types(module.value or 0), function)
-    code = ByteVec()
-    error = api.module_serialize(module, ctypes.addressof(code))
+    error = serialize(made, ctypes.addressof(code))
     if error:
         return refused(content, f"It does not compile: {take_error(error)}")
     (directory / "code").write_bytes(take_bytes(code))
-    return report
+    if component:
+        names = list(component_names(engine, made.value or 0))
+        imports, exports = ([item.name for item in names if item.imported is side] for side in (True, False))
+        return report_component(content, imports, exports)
+    return report_core(content, import_types(made.value or 0), export_types(made.value or 0), function)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from jobico.sandbox.attempt import Attempt, GuestMemory, Job, LogSink, Stop, set
 from jobico.sandbox.cache import ModuleCache
 from jobico.sandbox.config import Flavour
 from jobico.sandbox.deadline import Deadline
-from jobico.sandbox.program import Programs
+from jobico.sandbox.program import Programs, Runnable
 
 __all__ = ["Result", "Sandbox"]
 
@@ -77,26 +77,22 @@ class Sandbox:
         """
         with _one_guest:
             try:
-                program = self._programs.get(spec, fetch)
-                abi = program.abi(spec)
+                program = self._programs.get(spec, fetch).bind(spec)
             except InvalidModule as error:
                 return Result(Outcome.ABI_ERROR, error=error.message[: limits.GUEST_ERROR_CHARS_MAX])
             attempt = self._new_attempt(spec, job)
             started_ns = time.perf_counter_ns()
+            set_current(attempt)
+            program.store.open(attempt)
             try:
-                set_current(attempt)
-                program.guest.open(attempt)
-                try:
-                    program.guest.instantiate(program.instance_pre.value or 0)
-                    result = Result(Outcome.OK, result=abi.run(program.guest, attempt))
-                except Stop as stop:
-                    result = _stopped(attempt, stop)
-                fuel, memory_bytes = program.guest.fuel_used(), attempt.memory.size_bytes
+                result = _run_guest(program, attempt)
+                fuel, memory_bytes = program.store.fuel_used(), attempt.memory.size_bytes
             finally:
-                program.guest.close()
+                program.store.close()
                 set_current(None)
             if attempt.host_error is not None:
-                _raise_host_error(attempt.host_error)
+                # A fault of ours is not hidden as the guest's: it is raised here, now that the guest is gone.
+                raise attempt.host_error
             run_us = (time.perf_counter_ns() - started_ns) // 1_000
             return _finish(result, attempt, run_us, fuel, memory_bytes)
 
@@ -139,6 +135,13 @@ class Sandbox:
         )
 
 
+def _run_guest(program: Runnable, attempt: Attempt) -> Result:
+    try:
+        return Result(Outcome.OK, result=program.run(attempt))
+    except Stop as stop:
+        return _stopped(attempt, stop)
+
+
 def _stopped(attempt: Attempt, stop: Stop) -> Result:
     attempt.logs.flush()
     result = bytes(attempt.stdout) if stop.outcome is Outcome.FAILED else b""
@@ -161,8 +164,3 @@ def _finish(result: Result, attempt: Attempt, run_us: int, fuel: int, memory_byt
         memory_bytes=memory_bytes,
         emitted=tuple(attempt.emitted) if result.outcome is Outcome.OK else (),
     )
-
-
-def _raise_host_error(error: BaseException) -> None:
-    """A host function failed for a reason of ours: the guest is gone, and the fault is not hidden as its own."""
-    raise error

@@ -21,7 +21,7 @@ from jobico.sandbox.bindings import (
     take_trap,
 )
 
-__all__ = ["Entry", "Guest", "entry_of", "stop_of_failure"]
+__all__ = ["Entry", "Guest", "Store", "entry_of", "stop_of_failure"]
 
 _ARGUMENTS_MAX: Final = 8
 _EXPORTS_MAX: Final = 8
@@ -43,34 +43,21 @@ def entry_of(name: str, type_: FunctionType) -> Entry:
     return Entry(name.encode(), max(1, len(type_.params), len(type_.results)), mask)
 
 
-class Guest:
-    """A store and an instance in it.
-
-    PERF: buffers are made once and used for one attempt after the other; there is one guest at a time.
-    """
-
-    __slots__ = (
-        "_exports",
-        "_instance",
-        "_store",
-        "_trap",
-        "_values",
-        "attempt",
-        "context",
-        "engine",
-        "fuel_set",
-    )
+class Store:
+    """A wasmtime store for one attempt after the other, each time a new one: its limits, its time, its fuel."""
 
     def __init__(self, engine: int) -> None:
         self.engine = engine
-        self.attempt: Attempt | None = None
         self.context = 0
-        self.fuel_set = 0
+        self._attempt: Attempt | None = None
         self._store = 0
-        self._instance = Instance()
-        self._exports = ctypes.create_string_buffer(EXTERN_BYTES * _EXPORTS_MAX)
-        self._values = (c_uint64 * (2 * _ARGUMENTS_MAX))()
-        self._trap = c_void_p()
+        self._fuel_set = 0
+
+    @property
+    def attempt(self) -> Attempt:
+        """The attempt it is open for."""
+        assert self._attempt is not None
+        return self._attempt
 
     def open(self, attempt: Attempt) -> None:
         """Makes the store, with the attempt's limits, and starts its time."""
@@ -78,19 +65,40 @@ class Guest:
         self._store = api.store_new(self.engine, None, None)
         self.context = api.store_context(self._store)
         api.store_limiter(self._store, bounds.memory_bytes, limits.GUEST_TABLE_ELEMENTS_MAX, -1, -1, -1)
-        self.attempt = attempt
-        self.fuel_set = bounds.fuel
+        self._attempt = attempt
+        self._fuel_set = bounds.fuel
         if bounds.fuel:
             api.set_fuel(self.context, bounds.fuel)
         attempt.deadline.begin(self.engine, self.context, bounds.time_ms)
 
     def close(self) -> None:
         """Ends its time and frees all that it had."""
-        if self.attempt is not None:
-            self.attempt.deadline.end()
-            self.attempt.memory.handle = 0
+        self.attempt.deadline.end()
+        self.attempt.memory.handle = 0
         api.store_delete(self._store)
-        self.attempt, self.context, self._store = None, 0, 0
+        self._attempt, self.context, self._store = None, 0, 0
+
+    def fuel_used(self) -> int:
+        """How much fuel the guest has burnt; 0 where it isn't counted."""
+        if not self._fuel_set:
+            return 0
+        left = c_uint64()
+        api.get_fuel(self.context, ctypes.addressof(left))
+        return self._fuel_set - left.value
+
+
+class Guest(Store):
+    """A store and an instance of a core module in it.
+
+    PERF: buffers are made once and used for one attempt after the other; there is one guest at a time.
+    """
+
+    def __init__(self, engine: int) -> None:
+        super().__init__(engine)
+        self._instance = Instance()
+        self._exports = ctypes.create_string_buffer(EXTERN_BYTES * _EXPORTS_MAX)
+        self._values = (c_uint64 * (2 * _ARGUMENTS_MAX))()
+        self._trap = c_void_p()
 
     def instantiate(self, instance_pre: int) -> None:
         """Makes the instance, which runs the module's start function.
@@ -114,7 +122,7 @@ class Guest:
 
     def bind_memory(self) -> None:
         """Tells the attempt where the instance's memory is."""
-        memory = self._require_attempt().memory
+        memory = self.attempt.memory
         memory.context, memory.handle = self.context, self.export(b"memory", _EXPORTS_MAX - 1)
 
     def call(self, function: int, entry: Entry, *arguments: int) -> int:
@@ -134,21 +142,9 @@ class Guest:
             self._fail(error)
         return values[0] & entry.mask
 
-    def fuel_used(self) -> int:
-        """How much fuel the guest has burnt; 0 where it isn't counted."""
-        if not self.fuel_set:
-            return 0
-        left = c_uint64()
-        api.get_fuel(self.context, ctypes.addressof(left))
-        return self.fuel_set - left.value
-
-    def _require_attempt(self) -> Attempt:
-        assert self.attempt is not None
-        return self.attempt
-
     def _fail(self, error: int | None) -> None:
         code, message = (None, take_error(error)) if error else take_trap(self._trap.value or 0)
-        raise stop_of_failure(self._require_attempt(), code, message)
+        raise stop_of_failure(self.attempt, code, message)
 
 
 def stop_of_failure(attempt: Attempt, code: int | None, message: str) -> Stop:

@@ -11,12 +11,21 @@ from jobico import limits
 from jobico.artifact import ModuleReport
 from jobico.definition import Abi
 from jobico.sandbox.abi_command import CommandAbi
+from jobico.sandbox.abi_component import HANDLE, unoffered
 from jobico.sandbox.abi_jobicolet import JobicoletAbi, is_jobicolet
 from jobico.sandbox.bindings import ExternKind, ExternType, NamedType
 from jobico.sandbox.host import HOST_FUNCTIONS
 from jobico.sandbox.wasi import WASI_FUNCTIONS, WASI_MODULE
 
-__all__ = ["UNKNOWN_ABI", "describe", "is_component", "problem_of_bytes", "refused", "report_core"]
+__all__ = [
+    "UNKNOWN_ABI",
+    "describe",
+    "is_component",
+    "problem_of_bytes",
+    "refused",
+    "report_component",
+    "report_core",
+]
 
 UNKNOWN_ABI: Final = "unknown"
 _LISTED_MAX: Final = 1_000
@@ -77,6 +86,24 @@ def report_core(
         abi=abi,
         imports=describe(imports),
         exports=describe(exports),
+        size_bytes=len(content),
+        sha256=hashlib.sha256(content).hexdigest(),
+        problems=tuple(problems[:_PROBLEMS_MAX]),
+    )
+
+
+def report_component(content: bytes, imports: list[str], exports: list[str]) -> ModuleReport:
+    """The report of a component that compiles."""
+    problems = [
+        f"It imports {name[:_TEXT_CHARS_MAX]}, which Jobico does not offer." for name in unoffered(imports)
+    ]
+    if HANDLE not in exports:
+        problems.append(f"It exports no {HANDLE}: build it for the world jobico:jobicolet.")
+    return ModuleReport(
+        valid=not problems,
+        abi=Abi.COMPONENT,
+        imports=tuple(name[:_TEXT_CHARS_MAX] for name in imports[:_LISTED_MAX]),
+        exports=tuple(name[:_TEXT_CHARS_MAX] for name in exports[:_LISTED_MAX]),
         size_bytes=len(content),
         sha256=hashlib.sha256(content).hexdigest(),
         problems=tuple(problems[:_PROBLEMS_MAX]),
