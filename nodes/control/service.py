@@ -22,10 +22,10 @@ from protocol.messages import ControlChange, Message, Ping
 from protocol.publishing import Publisher
 from protocol.server import Reactor, RequestHandler
 from protocol.sockets import advertised, endpoint
+from protocol.topics import CONTROL_TOPIC
 
 __all__ = ["main", "serve"]
 
-_TOPIC = "c."
 _SWEEP_MS = 500
 
 
@@ -114,5 +114,5 @@ class _Control:
                 with self._catalog.view() as view:
                     self._admit(view.peers())
             message = ControlChange(seq=change.seq, table=change.table, key=change.key, value=change.value)
-            self._publisher.send(_TOPIC, message)
+            self._publisher.send(CONTROL_TOPIC, message)
             self._members.published(change.seq)

@@ -1,1 +1,5 @@
-"""The repository node: modules and schemas by digest."""
+"""The repository node: modules and schemas by digest, named per tenant."""
+
+from nodes.repository.service import main
+
+__all__ = ["main"]
