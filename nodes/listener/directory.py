@@ -27,7 +27,7 @@ _RETRY_S: Final = 0.5
 class Directory:
     """Routes and validators of one moment; immutable."""
 
-    __slots__ = ("_validators", "_waiting", "routes")
+    __slots__ = ("_validators", "routes", "waiting")
 
     def __init__(
         self,
@@ -37,7 +37,8 @@ class Directory:
     ) -> None:
         self.routes = routes or Routes.build(())
         self._validators = validators or {}
-        self._waiting = waiting
+        self.waiting = waiting
+        """(tenant, event) of events whose job is deployed but whose schemas are not here yet."""
 
     def find(self, tenant: str, event: str) -> tuple[Route, Validator | None] | None:
         """The route of an event and what checks it; None where the tenant has no such event."""
@@ -45,10 +46,6 @@ class Directory:
         if route is None:
             return None
         return route, None if route.schema_digest is None else self._validators[route.schema_digest]
-
-    def is_waiting(self, tenant: str, event: str) -> bool:
-        """True for an event whose job is deployed but whose schema could not be fetched yet."""
-        return (tenant, event) in self._waiting
 
 
 class SchemaCache:

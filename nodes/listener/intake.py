@@ -115,7 +115,7 @@ class Intake:
             raise Forbidden(f"A key of role {info.role} may not post events: use one of role send or admin.")
         if found is not None:
             return Admission(*found, "")
-        if self.directory.is_waiting(tenant, event):
+        if (tenant, event) in self.directory.waiting:
             raise NodeUnavailable("The event was just deployed and its schema is on the way; try again.")
         raise _not_found()
 

@@ -5,37 +5,38 @@ to the loop; schemas are fetched and compiled in the route loader's thread.
 """
 
 import asyncio
+import contextlib
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 
 from jobico.clock import SystemClock
-from jobico.errors import NodeUnavailable
+from jobico.errors import DeadlineExceeded, NodeUnavailable
 from jobico.event import EventStatus
-from jobico.logs import Action, configure_logging
+from jobico.logs import Action, configure_logging, get_logger
 from jobico.registry import NodeInfo
-from jobico.settings import Settings, Transport
+from jobico.settings import Settings
 from jobico.tenancy import TenantInfo
 from nodes.lifecycle import Beat, Node
 from nodes.listener.credentials import Credentials
 from nodes.listener.directory import Directory, RouteLoader, SchemaCache
 from nodes.listener.dispatcher import Dispatcher
 from nodes.listener.intake import Intake
-from nodes.listener.secrets import SecretTable
 from nodes.metrics import ListenerMetrics
+from nodes.peers import Peers
+from nodes.secrets import SecretTable, nothing_opens
 from nodes.snapshot import Follower, Tables
 from protocol.client import Client
 from protocol.messages import GetArtifact
-from protocol.sockets import Wire, endpoint
+from protocol.sockets import Wire
 
 __all__ = ["Service"]
 
 _FIRST_ROUTES_S: Final = 10.0  # how long a start waits for the routes of its last snapshot
 _READY_POLL_S: Final = 0.25
 _FETCH_TIMEOUT_MS: Final = 2_000
-_REPOSITORY: Final = "repository"
 
 
 class Service:
@@ -46,13 +47,14 @@ class Service:
         self.url = url
         self.name = settings.node_name or "listener"
         self._data_dir = settings.data_dir(self.name)
-        configure_logging(self.name, settings.log_level)
+        configure_logging(self.name, settings.log_level, settings.log_path(self.name))
         self._wire = Wire(settings, self.name)
         self._node = Node(settings, "listener", self._wire, self.name)
         self._dispatcher = Dispatcher(
             settings, self._wire, self._data_dir / "queue", SystemClock(), self.name, self._node.instance
         )
-        self._secrets = SecretTable(_no_secret)
+        self._peers = Peers(settings)
+        self._secrets = SecretTable(nothing_opens)
         self.intake = Intake(self._dispatcher, self._secrets)
         self.metrics = ListenerMetrics(self._dispatcher.load, self._known_nodes)
         self._tenants: dict[str, TenantInfo] = {}
@@ -133,7 +135,8 @@ class Service:
             NotFound: the tenant has no such event.
             NodeUnavailable: it has left the queue, and the recorder is away.
         """
-        return await self._dispatcher.status(tenant, event_id)
+        with _recorder_away():
+            return await self._dispatcher.status(tenant, event_id)
 
     async def cancel(self, tenant: str, event_id: str) -> None:
         """Withdraws an event.
@@ -142,7 +145,8 @@ class Service:
             NotFound: the tenant has no such event.
             Conflict: it has ended.
         """
-        await self._dispatcher.cancel(tenant, event_id)
+        with _recorder_away():
+            await self._dispatcher.cancel(tenant, event_id)
 
     async def wait(self, event_id: str, wait_ms: int) -> EventStatus | None:
         """Waits for the outcome of an event; None where it does not come in time or the node is stopping."""
@@ -185,20 +189,14 @@ class Service:
 
     def _fetch(self, digest: str) -> bytes:
         assert self._client is not None
-        address, server_key = self._repository()
+        repository = self._peers.of_role("repository", "rep")
         reply = self._client.call(
-            address, GetArtifact(digest=digest), timeout_ms=_FETCH_TIMEOUT_MS, server_key=server_key
+            repository.endpoint,
+            GetArtifact(digest=digest),
+            timeout_ms=_FETCH_TIMEOUT_MS,
+            server_key=repository.server_key,
         )
-        content: bytes = reply.content
-        return content
-
-    def _repository(self) -> tuple[str, str]:
-        if self.settings.transport is Transport.IPC:
-            return endpoint(self.settings, _REPOSITORY, "rep"), ""
-        for node in self._known_nodes():
-            if node.role == _REPOSITORY and not node.lost and "rep" in node.endpoints:
-                return node.endpoints["rep"], node.public_key
-        raise NodeUnavailable("No repository is in the registry.")
+        return reply.content
 
     def _close_client(self) -> None:
         if self._client is not None:
@@ -215,9 +213,11 @@ class Service:
     def _on_snapshot(self, tables: Tables) -> None:
         copies = {name: dict(rows) for name, rows in tables.items()}
         self._call_soon(self._take_tables, copies)
+        self._peers.replace(copies["nodes"])
         self._loader.replace({_job_key(key): revision for key, revision in copies["jobs"].items()})
 
     def _on_change(self, table: str, key: str, value: Any) -> None:
+        self._peers.change(table, key, value)
         if table == "jobs":
             self._loader.put(_job_key(key), value)
         else:
@@ -227,7 +227,7 @@ class Service:
 
     def _take_directory(self, directory: Directory) -> None:
         self.intake.directory = directory
-        self._dispatcher.set_routes(directory.routes)
+        self._dispatcher.set_routes(directory.routes, directory.waiting)
         self._routed.set()
 
     def _take_tables(self, tables: Mapping[str, dict[str, Any]]) -> None:
@@ -242,7 +242,7 @@ class Service:
         if table == "keys":
             self.intake.credentials.put(key, value)
         elif table == "secrets":
-            self._secrets.put(key, value)
+            self._secrets.change(table, key, value)
         elif table == "tenants":
             _put(self._tenants, key, value)
             self._set_quotas()
@@ -260,8 +260,16 @@ class Service:
         self._dispatcher.set_nodes(self._known_nodes())
 
 
-def _no_secret(_sealed: bytes) -> Sequence[bytes]:
-    return ()
+@contextlib.contextmanager
+def _recorder_away() -> Iterator[None]:
+    """SECURITY: where our sockets are is not for strangers."""
+    try:
+        yield
+    except (NodeUnavailable, DeadlineExceeded) as error:
+        get_logger().warning(error.message, action=Action.REQUEST_FAILED, code=error.code)
+        raise NodeUnavailable(
+            "What came of events that have ended cannot be looked up now; ask again."
+        ) from error
 
 
 def _put(table: dict[str, Any], key: str, value: Any) -> None:

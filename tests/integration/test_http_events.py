@@ -280,13 +280,22 @@ class TestCancel:
     ) -> None:
         url = listener.url + listener.post().json()["status_url"]
         assert httpx.delete(url, headers=bearer()).status_code == 204
-        again = httpx.delete(url, headers=bearer())
-        assert again.status_code in (404, 409)
+        again = httpx.delete(url, headers=bearer(), timeout=10)
+        assert again.status_code in (409, 503)  # the recorder, which would know, is away
 
     def test_an_id_that_is_none_is_404(self, listener: Listener) -> None:
-        for unknown in ("customer", new_event_id(), "x" * 200):
+        for unknown in ("customer", new_event_id().upper(), "x" * 200):
             url = f"{listener.url}/events/acme/{unknown}"
+            check_problem(httpx.get(url, headers=bearer()), 404, "not-found")
             check_problem(httpx.delete(url, headers=bearer()), 404, "not-found")
+
+    def test_while_the_recorder_is_away_an_ended_event_is_503(self, listener: Listener) -> None:
+        """The answer does not tell where its sockets are."""
+        url = f"{listener.url}/events/acme/{new_event_id()}"
+        response = httpx.get(url, headers=bearer(), timeout=10)
+        check_problem(response, 503, "node-unavailable")
+        assert int(response.headers["retry-after"]) >= 1
+        assert "ipc:" not in response.text
 
 
 class TestQuery:
