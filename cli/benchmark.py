@@ -24,6 +24,7 @@ from jobico.errors import DeadlineExceeded, Internal, JobicoError
 from jobico.event import Record
 from protocol import codec
 from protocol.messages import CreateKey, CreateTenant, DeleteTenant, Feed, GetTotals
+from protocol.topics import feed_topic
 from protocol.watching import watch
 
 __all__ = ["BATCH_EVENTS", "Bench", "Figures", "Target", "deployed"]
@@ -174,7 +175,7 @@ class Bench:
         """Posts, and takes down when each message of the recorder's feed came."""
         feeds: list[tuple[int, list[bytes]]] = []
         address, key = self._session.address("recorder", "pub")
-        socket = self._session.wire.sub(address, [f"x.{self._target.tenant}."], server_key=key)
+        socket = self._session.wire.sub(address, [feed_topic(self._target.tenant)], server_key=key)
         following = watch(
             asyncio.get_running_loop(), socket, lambda frames: feeds.append((time.perf_counter_ns(), frames))
         )

@@ -24,13 +24,13 @@ from protocol.client import Client
 from protocol.messages import ControlChange, ControlSnapshot, GetSnapshot, HeartbeatSeen
 from protocol.server import Reactor
 from protocol.sockets import Wire, control_endpoint
+from protocol.topics import CONTROL_TOPIC
 
 __all__ = ["Follower", "Tables", "read_snapshot", "write_snapshot"]
 
 Tables = Mapping[str, Mapping[str, Any]]
 """Rows by key, by table, as typed values (`nodes.replica.TABLES`)."""
 
-_TOPIC: Final = "c."
 _LOOK_MS: Final = 250
 _CALL_TIMEOUT_MS: Final = 2_000
 _REACH_MS: Final = 200
@@ -104,7 +104,7 @@ class Follower:
     def _run(self) -> None:
         # NOTE: the subscription comes before the snapshot, so that no change falls between the two; the
         # little that can (it reaches control a moment after it is sent) is found by the next two heartbeats.
-        socket = self._wire.sub(control_endpoint(self._settings, "pub"), [_TOPIC])
+        socket = self._wire.sub(control_endpoint(self._settings, "pub"), [CONTROL_TOPIC])
         self._reactor.on_message(socket, {ControlChange: self._change}, topics=True)
         self._reactor.call_soon_threadsafe(self._look)
         self._reactor.every(_LOOK_MS, self._look)

@@ -11,6 +11,7 @@ import msgspec
 
 from jobico.errors import Forbidden, NotFound, Unauthenticated
 from protocol import messages as m
+from protocol.topics import feed_topic
 
 __all__ = ["LOCAL", "Caller", "Role", "authorise", "may_subscribe"]
 
@@ -163,4 +164,4 @@ def authorise(caller: Caller, message: m.Message) -> m.Message:
 
 def may_subscribe(caller: Caller, topic: bytes) -> bool:
     """True where all that begins with `topic` on a PUB socket is the caller's to see."""
-    return caller.trusted or topic.startswith(b"x.%b." % caller.tenant.encode())
+    return caller.trusted or topic.startswith(feed_topic(caller.tenant).encode())

@@ -16,6 +16,7 @@ from protocol import codec
 from protocol.aio import AsyncClient
 from protocol.messages import Executions, Feed, ListExecutions
 from protocol.sockets import Wire
+from protocol.topics import feed_topic
 from protocol.watching import watch
 
 __all__ = ["FeedCursor", "Notice", "follow_records"]
@@ -108,7 +109,7 @@ class _Stream:
         self._rep = endpoints[0]
         self._tenant = tenant
         self._server_key = server_key
-        self._socket = wire.sub(endpoints[1], [f"x.{tenant}." if tenant else "x."], server_key=server_key)
+        self._socket = wire.sub(endpoints[1], [feed_topic(tenant)], server_key=server_key)
         self._feeds: asyncio.Queue[Feed] = asyncio.Queue(_WAITING_MAX)
         self._watch = watch(asyncio.get_running_loop(), self._socket, self._received)
         self._away = False

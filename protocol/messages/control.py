@@ -26,7 +26,7 @@ __all__ = [
 
 
 class ControlChange(Message, frozen=True):
-    """Control on PUB, topic `c.`: one change; `seq` has no gaps. `value` None deletes.
+    """Control on PUB, topic `c/`: one change; `seq` has no gaps. `value` None deletes.
 
     Tables and their keys: `tenants` name -> TenantInfo; `keys` key id -> KeyInfo; `jobs` `tenant/job` ->
     Revision (the current one); `nodes` name -> NodeInfo; `secrets` `tenant/name` -> sealed bytes; `peers` Z85

@@ -38,7 +38,7 @@ class Recorded(Message, frozen=True):
 
 
 class Feed(Message, frozen=True):
-    """Recorder on PUB, topic `x.{tenant}.`: records of one tenant just committed, in the order of their rows.
+    """Recorder on PUB, topic `x/TENANT/`: records of one tenant just committed, in the order of their rows.
 
     A subscriber that last saw a row of this tenant other than `previous` has missed some: it asks for them
     with ListExecutions.

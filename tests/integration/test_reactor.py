@@ -17,6 +17,7 @@ from protocol.publishing import Publisher
 from protocol.server import Reactor
 from protocol.sockets import Monitor, PeerEvent, endpoint, try_recv, try_send
 from protocol.subscribing import AsyncSubscriber, Subscriber
+from protocol.topics import feed_topic
 
 
 def test_messages_are_handled_in_order_and_garbage_between_them_is_counted(
@@ -83,10 +84,10 @@ def test_a_subscriber_hears_its_topics_and_no_other(
         publisher = Publisher(reactor.wire, at)
         reactor.publish_with(publisher)
         for number, tenant in enumerate(("acme", "acme-2", "other")):
-            reactor.every(5, lambda n=number, t=tenant: publisher.send(f"x.{t}.", Recorded(upto=n)))  # type: ignore[misc]
+            reactor.every(5, lambda n=number, t=tenant: publisher.send(feed_topic(t), Recorded(upto=n)))  # type: ignore[misc]
 
     serve(make_wire(settings), setup)
-    subscriber = Subscriber(make_wire(settings), at, ["x.acme."])
+    subscriber = Subscriber(make_wire(settings), at, ["x/acme/"])
     heard = [subscriber.receive(2_000) for _ in range(20)]
     assert heard[0] == PeerEvent.CONNECTED
     assert heard[1:] == [Recorded(upto=0)] * 19
@@ -99,13 +100,13 @@ def test_a_subscriber_hears_that_the_feed_broke_off_and_came_back(
     async def follow() -> list[object]:
         at = endpoint(settings, "recorder", "pub")
         heard: list[object] = []
-        subscriber = AsyncSubscriber(make_wire(settings), at, ["x."])
+        subscriber = AsyncSubscriber(make_wire(settings), at, ["x/"])
         for turn in range(2):
             wire = make_wire(settings)
             reactor = Reactor(wire)
             publisher = Publisher(wire, at)
             reactor.publish_with(publisher)
-            reactor.every(5, lambda p=publisher, n=turn: p.send("x.a.", Recorded(upto=n)))  # type: ignore[misc]
+            reactor.every(5, lambda p=publisher, n=turn: p.send("x/a/", Recorded(upto=n)))  # type: ignore[misc]
             thread = threading.Thread(target=reactor.run)
             thread.start()
             while Recorded(upto=turn) not in heard:

@@ -24,6 +24,7 @@ from protocol.messages import (
     Ping,
 )
 from protocol.sockets import advertised, endpoint
+from protocol.topics import CONTROL_TOPIC
 
 
 def test_a_second_node_of_a_name_is_refused_and_the_first_keeps_its_peers(
@@ -113,7 +114,7 @@ def test_every_socket_has_its_bounds(settings: Settings, make_wire: MakeWire) ->
         wire.req(at),
         wire.dealer(at),
         wire.push(at),
-        wire.sub(at, ["c."]),
+        wire.sub(at, [CONTROL_TOPIC]),
     ]
     for socket in sockets:
         assert 0 < socket.getsockopt(zmq.MAXMSGSIZE) <= limits.UPLOAD_MESSAGE_BYTES_MAX
