@@ -1,7 +1,7 @@
 """Measures the stores: group commit, the listener's queue and the recorder's records.
 
-Run it on the disk that counts: `python benchmarks/storage.py --dir DIR`. One line a measurement; "µs an event" is
-wall time of the whole path with this one process, the sync included.
+Run it on the disk that counts: `python benchmarks/storage.py --dir DIR`. One line a measurement: µs of
+wall time an event with the sync included and, in parentheses, of processor time of all threads.
 """
 
 import argparse
@@ -11,15 +11,18 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from jobico.change import Accept, Acknowledge, Change, Entry, Settle
 from jobico.event import Event, Outcome, Record, State
 from jobico.ids import new_event_id
 from jobico.limits import GIB
 from jobico.storage.environment import Environment
+from jobico.storage.executions import Executions
 from jobico.storage.layout import Form, Layout
 from jobico.storage.ops import Session
 from jobico.storage.queue import Applied, EventQueue
+from jobico.storage.queue_rows import encode
 from jobico.storage.writer import Writer
 
 _LAYOUT = Layout("benchmark", 1, {"rows": Form.PLAIN})
@@ -35,6 +38,7 @@ def main() -> None:
         for value_bytes in (100, 8 * 1024):
             for callers in (1, 64, 1_000):
                 measure_commits(home, value_bytes, callers)
+        measure_executions(home)
         for batch in (1, 100):
             for payload_bytes in (200, 7_000):
                 measure_queue(home, batch, payload_bytes)
@@ -63,6 +67,34 @@ def measure_commits(home: Path, value_bytes: int, callers: int, count: int = 20_
     print(f"commit  {value_bytes:>5} B  {callers:>4} waiting  {done / elapsed_s:>9,.0f} puts/s")
     writer.close()
     env.close()
+
+
+def measure_executions(home: Path, batch: int = 256, count: int = 51_200) -> None:
+    """Append records in batches as the listener sends them, four under way; then query and trim."""
+    store = Executions.open(home / "executions", map_bytes=4 * GIB)
+    contents = [encode(_record(_event(300))) for _ in range(count)]
+
+    def run() -> None:
+        futures = []
+        for at in range(0, count, batch):
+            futures.append(store.append(contents[at : at + batch]))
+            if len(futures) >= 4:
+                futures.pop(0).result()
+        for future in futures:
+            future.result()
+
+    append = _timed(run)
+    page = _timed(lambda: [store.list(tenant="acme", job="customer-jobs") for _ in range(100)])
+    trim = _timed(
+        lambda: [
+            store.trim(now_ms=0, retention_ms=0, retention_bytes=0).result() for _ in range(count // 1_000)
+        ]
+    )
+    print(
+        f"records {len(contents[0]):>5} B  {batch:>3} an append  append {append.per(count)}  "
+        f"list 100 {page.per(100)}  trim {trim.per(count)}"
+    )
+    store.close()
 
 
 class _Waiter:
@@ -100,7 +132,8 @@ def measure_queue(home: Path, batch: int, payload_bytes: int, count: int = 20_00
         [Accept(tuple(entries[at : at + batch]))] for at in range(0, count, batch)
     ]
     settles: list[Sequence[Change]] = [
-        [Settle(seq, records[seq]) for seq in range(at, min(at + batch, count))] for at in range(0, count, batch)
+        [Settle(seq, records[seq]) for seq in range(at, min(at + batch, count))]
+        for at in range(0, count, batch)
     ]
 
     def run(applies: list[Sequence[Change]]) -> None:
@@ -109,9 +142,9 @@ def measure_queue(home: Path, batch: int, payload_bytes: int, count: int = 20_00
             queue.apply(given, None)
         waiter.finish(ahead)
 
-    accept_us = _timed(lambda: run(accepts)) / count
-    read_us = _timed(lambda: [queue.payloads(range(at, at + 64)) for at in range(0, count, 64)]) / count
-    settle_us = _timed(lambda: run(settles)) / count
+    accept = _timed(lambda: run(accepts))
+    read = _timed(lambda: [queue.payloads(range(at, at + 64)) for at in range(0, count, 64)])
+    settle = _timed(lambda: run(settles))
 
     def drain() -> None:
         row = 0
@@ -121,19 +154,27 @@ def measure_queue(home: Path, batch: int, payload_bytes: int, count: int = 20_00
             queue.apply([Acknowledge(row)], None)
         waiter.finish(ahead)
 
-    drain_us = _timed(drain) / count
+    drained = _timed(drain)
     assert not waiter.errors, waiter.errors[0]
     print(
-        f"queue   {payload_bytes:>5} B  {batch:>3} an apply  accept {accept_us:5.1f}  payload {read_us:5.1f}  "
-        f"settle {settle_us:5.1f}  outbox and acknowledge {drain_us:5.1f} µs an event"
+        f"queue   {payload_bytes:>5} B  {batch:>3} an apply  accept {accept.per(count)}  "
+        f"payload {read.per(count)}  settle {settle.per(count)}  outbox and acknowledge {drained.per(count)}"
     )
     queue.close()
 
 
-def _timed(run: Callable[[], object]) -> float:
-    started_s = time.perf_counter()
+def _timed(run: Callable[[], object]) -> "_Cost":
+    started_s, started_cpu_s = time.perf_counter(), time.process_time()
     run()
-    return (time.perf_counter() - started_s) * 1e6
+    return _Cost((time.perf_counter() - started_s) * 1e6, (time.process_time() - started_cpu_s) * 1e6)
+
+
+class _Cost(NamedTuple):
+    wall_us: float
+    cpu_us: float
+
+    def per(self, count: int) -> str:
+        return f"{self.wall_us / count:5.1f} ({self.cpu_us / count:4.1f})"
 
 
 def _event(payload_bytes: int) -> Event:

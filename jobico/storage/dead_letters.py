@@ -18,7 +18,7 @@ from jobico.event import Event
 from jobico.limits import RECORD_PAYLOAD_BYTES_MAX
 from jobico.storage.environment import Txn
 from jobico.storage.quarantine import set_aside
-from jobico.storage.queue_rows import encode, key_of
+from jobico.storage.queue_rows import QUEUE_LAYOUT, encode, key_of
 from jobico.storage.values import delete_value, get_start, get_value, put_value, seal, unseal
 
 __all__ = ["DeadPlace", "all_places", "drop_dead", "get_dead", "list_dead", "number_of_dead", "put_dead"]
@@ -126,7 +126,7 @@ def all_places(txn: Txn) -> Iterator[DeadPlace]:
         try:
             yield (key[:-9].decode(), *_decode_place(unseal(sealed)))
         except CorruptRecord:
-            set_aside(txn, "dead_tenants", key)
+            set_aside(txn, QUEUE_LAYOUT, "dead_tenants", key)
 
 
 def _keys_reversed(txn: Txn, tenant: str, event: str, reason: str, start: bytes) -> Iterator[bytes]:

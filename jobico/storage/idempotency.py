@@ -14,7 +14,7 @@ from jobico.change import IdempotencyKey
 from jobico.errors import CorruptRecord
 from jobico.storage.environment import Txn
 from jobico.storage.quarantine import set_aside
-from jobico.storage.queue_rows import encode, key_of
+from jobico.storage.queue_rows import QUEUE_LAYOUT, encode, key_of
 from jobico.storage.values import delete_value, get_value, put_value
 
 __all__ = ["Known", "forget_expired", "known_key", "remember_key"]
@@ -71,6 +71,6 @@ def _stored(txn: Txn, name: bytes) -> Known | None:
     try:
         value = get_value(txn.cursor("idempotency"), name)
     except CorruptRecord:
-        set_aside(txn, "idempotency", name)
+        set_aside(txn, QUEUE_LAYOUT, "idempotency", name)
         return None
     return None if value is None else _decode(value)

@@ -5,7 +5,7 @@ Owns the table `quarantine` of a store. Never decides what is damaged.
 
 from jobico.logs import Action, get_logger
 from jobico.storage.environment import Environment, Txn
-from jobico.storage.layout import QUARANTINE
+from jobico.storage.layout import QUARANTINE, Form, Layout
 from jobico.storage.ops import Op, S
 from jobico.storage.writer import Writer
 
@@ -14,9 +14,10 @@ __all__ = ["Quarantine", "set_aside"]
 _ROWS_MAX = 10_000
 
 
-def set_aside(txn: Txn, table: str, key: bytes) -> bool:
+def set_aside(txn: Txn, layout: Layout, table: str, key: bytes) -> bool:
     """Moves the row under `key`, and its parts, out of `table`; False where there is none (any more)."""
-    rows = [(found, row) for found, row in txn.items(table, key) if len(found) in (len(key), len(key) + 2)]
+    lengths = (len(key), len(key) + 2) if layout.tables[table] is Form.PARTS else (len(key),)
+    rows = [(found, row) for found, row in txn.items(table, key) if len(found) in lengths]
     for found, row in rows:
         txn.delete(table, found)
         if txn.count(QUARANTINE) < _ROWS_MAX:
@@ -31,7 +32,8 @@ def set_aside(txn: Txn, table: str, key: bytes) -> bool:
 class Quarantine:
     """Takes reports of damaged rows from readers; the writer moves them."""
 
-    def __init__(self, env: Environment) -> None:
+    def __init__(self, env: Environment, layout: Layout) -> None:
+        self._layout = layout
         with env.read() as txn:
             self._before = txn.count(QUARANTINE)
         self._reported: set[tuple[str, bytes]] = set()
@@ -44,7 +46,7 @@ class Quarantine:
     def report(self, writer: Writer[S], table: str, key: bytes) -> None:
         """Has the row under `key` set aside; once, however often it is reported."""
         if self.note(table, key):
-            writer.post(Op(lambda session: set_aside(session.txn, table, key), growth=False))
+            writer.post(Op(lambda session: set_aside(session.txn, self._layout, table, key), growth=False))
 
     def note(self, table: str, key: bytes) -> bool:
         """Counts the row under `key`; False where it is known already."""

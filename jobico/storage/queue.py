@@ -95,7 +95,7 @@ class EventQueue:
         self._env = env
         self._memory = memory
         self._on_commit = on_commit
-        self._quarantine = Quarantine(env)
+        self._quarantine = Quarantine(env, QUEUE_LAYOUT)
         self.incarnation: Final = memory.counters.incarnation
         self.next_seq: Final = memory.counters.next_seq
         self._writer = Writer(env, lambda txn: QueueSession(txn, memory), self._done)

@@ -35,6 +35,7 @@ from jobico.storage.idempotency import forget_expired, known_key, remember_key
 from jobico.storage.ops import Session
 from jobico.storage.quarantine import set_aside
 from jobico.storage.queue_rows import (
+    QUEUE_LAYOUT,
     Counters,
     State,
     decode_event,
@@ -174,7 +175,7 @@ class QueueSession(Session):
     def discard(self, seq: int) -> bool:
         """Sets a damaged event aside."""
         self._drop_state(seq)
-        return set_aside(self.txn, "events", key_of(seq))
+        return set_aside(self.txn, QUEUE_LAYOUT, "events", key_of(seq))
 
     def acknowledge(self, change: Acknowledge) -> int:
         """Drops the rows of the outbox that the recorder has."""
@@ -264,7 +265,7 @@ class QueueSession(Session):
         try:
             return decode_state(unseal(sealed)) if sealed is not None else State()
         except CorruptRecord:
-            set_aside(self.txn, "states", key_of(seq))
+            set_aside(self.txn, QUEUE_LAYOUT, "states", key_of(seq))
             return State()
 
     def _put_state(self, seq: int, state: State) -> None:

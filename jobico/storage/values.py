@@ -65,8 +65,10 @@ def seal_parts(key: bytes, value: bytes) -> list[tuple[bytes, bytes]]:
     if len(value) <= _FIRST_BYTES:
         return [(key, crc32(value).to_bytes(4) + _SINGLE + value)]
     starts = range(_FIRST_BYTES, len(value), PART_BYTES)
-    rows = [(key, _HEAD.pack(crc32(value), len(starts) + 1) + value[:_FIRST_BYTES])]
-    rows += [(key + _PART.pack(n), value[at : at + PART_BYTES]) for n, at in enumerate(starts, 1)]
+    # PERF: views, not slices: the bytes of a part are copied once, by LMDB.
+    view = memoryview(value)
+    rows = [(key, b"".join((_HEAD.pack(crc32(value), len(starts) + 1), view[:_FIRST_BYTES])))]
+    rows += [(key + _PART.pack(n), view[at : at + PART_BYTES]) for n, at in enumerate(starts, 1)]  # type: ignore[misc]
     return rows
 
 
