@@ -3,10 +3,10 @@
 import sys
 from pathlib import Path
 
-from jobico.errors import InvalidInput, TooLarge
+from jobico.errors import Internal, InvalidInput, TooLarge
 from jobico.units import format_size
 
-__all__ = ["read_file", "read_input"]
+__all__ = ["examples_dir", "read_file", "read_input"]
 
 
 def read_file(path: Path, bytes_max: int) -> bytes:
@@ -34,3 +34,12 @@ def read_input(name: str, bytes_max: int) -> bytes:
     if len(content) > bytes_max:
         raise TooLarge(f"stdin has more than {format_size(bytes_max)}, the most that is taken.")
     return content
+
+
+def examples_dir() -> Path:
+    """The examples that come with Jobico: beside this file in a wheel, in `examples` of a checkout."""
+    here = Path(__file__).resolve().parent
+    for folder in (here / "examples", here.parent / "examples"):
+        if folder.is_dir():
+            return folder
+    raise Internal(f"The examples are missing from this installation ({here}): install Jobico again.")

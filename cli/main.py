@@ -34,6 +34,7 @@ COMMANDS = {
     "down": Entry("cli.up", "down", "Stop the platform.", _PLATFORM),
     "status": Entry("cli.status", "status", "Show whether the platform is ready, node by node.", _PLATFORM),
     "node": Entry("cli.nodes", "node", "Run one node in the foreground, as supervisord does.", _PLATFORM),
+    "dashboard": Entry("cli.dashboard", "dashboard", "Watch the platform live in the terminal.", _PLATFORM),
     "bench": Entry("cli.bench", "bench", "Measure throughput and latency over HTTP.", _PLATFORM),
     "deploy": Entry("cli.deploy", "deploy", "Deploy a job definition with the files it names.", _JOBS),
     "rollback": Entry("cli.deploy", "rollback", "Make an earlier revision of a job current again.", _JOBS),
@@ -47,6 +48,7 @@ COMMANDS = {
     "logs": Entry("cli.logs", "logs", "Show executions with what their guests logged.", _EVENTS),
     "dead-letters": Entry("cli.dead_letters", "app", "List, show, replay and purge dead letters.", _EVENTS),
     "queues": Entry("cli.queues", "queues", "Show how much waits in each queue.", _EVENTS),
+    "new": Entry("cli.new", "new", "Start a job: definition, schema, program, sample event.", _PROGRAMS),
     "run": Entry("cli.run", "run", "Run a program once, in the sandbox.", _PROGRAMS),
     "check": Entry("cli.check", "check", "Tell whether a program can run here, and how.", _PROGRAMS),
 }
