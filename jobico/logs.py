@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TextIO, cast
 
 import structlog
-from structlog.typing import FilteringBoundLogger
+from structlog.typing import EventDict, FilteringBoundLogger
 
 from jobico import limits
 
@@ -100,9 +100,14 @@ class _LogFile:
 def configure_logging(node: str, level: str = "info", path: Path | None = None) -> None:
     """Sends log records as JSON lines that name `node` to stderr, or to the file at `path`."""
     stream = sys.stderr if path is None else cast("TextIO", _LogFile(path))
+    def name_node(_logger: object, _method: str, record: EventDict) -> EventDict:
+        record["node"] = node  # NOTE: not a context variable, which other threads would not see
+        return record
+
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
+            name_node,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
@@ -112,7 +117,6 @@ def configure_logging(node: str, level: str = "info", path: Path | None = None) 
         logger_factory=structlog.PrintLoggerFactory(stream),
         cache_logger_on_first_use=True,
     )
-    structlog.contextvars.bind_contextvars(node=node)
 
 
 def get_logger() -> FilteringBoundLogger:
