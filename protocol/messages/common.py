@@ -36,6 +36,7 @@ class Pong(Message, frozen=True):
     node: str
     ready: bool
     version: str = ""
+    seq: int = 0  # the last change of control's tables that it works by; control: that it has made
 
 
 class Ping(Request[Pong], frozen=True):
