@@ -144,10 +144,12 @@ class Fields:
         if text and text.lower() not in allowed:
             self.problem(key, f"is {shorten(text)!r}; it must be {' or '.join(allowed)}")
 
-    def items(self, key: str, most: int) -> Iterator[tuple[str, Node]]:
+    def items(self, key: str, most: int, *, least: int = 0) -> Iterator[tuple[str, Node]]:
         """The path and node of each item of a list; none where it is absent or wrong."""
         node = self._nodes.get(key)
         if node is None:
+            if least:
+                self.problem(key, "is missing")
             return
         if not isinstance(node, Sequence):
             self.problem(key, "must be a list")
@@ -155,6 +157,8 @@ class Fields:
         if len(node.items) > most:
             self.problem(key, f"has {len(node.items)} items; at most {most} are taken")
             return
+        if len(node.items) < least:
+            self.problem(key, "is empty")
         for index, item in enumerate(node.items):
             yield self.at(f"{key}[{index}]"), item
 

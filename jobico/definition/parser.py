@@ -68,13 +68,10 @@ class _Parser:
             self._add(self._queues, self._read_queue(item, at), item, at)
         if not self._queues:
             self._queues[_IMPLICIT_QUEUE.id] = _IMPLICIT_QUEUE
-        for at, item in fields.items("runtimes", limits.RUNTIMES_MAX):
+        for at, item in fields.items("runtimes", limits.RUNTIMES_MAX, least=1):
             self._add(self._runtimes, read_runtime(self._problems, item, at), item, at)
-        for at, item in fields.items("jobs", limits.EVENTS_MAX):
+        for at, item in fields.items("jobs", limits.EVENTS_MAX, least=1):
             self._read_item(item, at)
-        for key in ("runtimes", "jobs"):
-            if not fields.has(key):
-                fields.problem(key, "is missing: a job has one or more")
         self._check_follow_ups()
         if len(self._events) > limits.EVENTS_MAX:
             fields.problem(
