@@ -1,11 +1,10 @@
 """The `command` ABI: a WASI preview 1 program; standard input is the event, standard output the result."""
 
-from jobico import limits
 from jobico.errors import InvalidModule
 from jobico.event import Outcome
 from jobico.sandbox.attempt import Attempt, Stop
 from jobico.sandbox.bindings import ExternKind, ExternType, FunctionType
-from jobico.sandbox.guest import Entry, Guest, entry_of
+from jobico.sandbox.guest import Entry, Guest, entry_of, stop_of_exit
 
 __all__ = ["CommandAbi"]
 
@@ -58,11 +57,5 @@ class CommandAbi:
                 raise
         attempt.logs.flush()
         if attempt.exit_code:
-            raise Stop(Outcome.FAILED, _why(attempt), code=attempt.exit_code)
+            raise stop_of_exit(attempt, attempt.exit_code)
         return bytes(attempt.stdout)
-
-
-def _why(attempt: Attempt) -> str:
-    """The last line that a failed program logged: by custom it says why."""
-    last = attempt.logs.lines[-1].message.strip() if attempt.logs.lines else ""
-    return last[: limits.GUEST_ERROR_CHARS_MAX] or f"The guest exited with code {attempt.exit_code}."

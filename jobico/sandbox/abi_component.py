@@ -8,6 +8,7 @@ NOTE: a component that sleeps sits in a host call of wasmtime's that no epoch re
 """
 
 import ctypes
+import re
 from collections.abc import Callable
 from ctypes import c_char_p, c_void_p
 from pathlib import Path
@@ -29,7 +30,15 @@ from jobico.sandbox.component_api import (
     component_names,
 )
 from jobico.sandbox.config import Flavour, new_engine
-from jobico.sandbox.guest import Store, stop_of_failure
+from jobico.sandbox.guest import (
+    TRAP_INTERRUPT,
+    TRAP_OTHER,
+    TRAP_OUT_OF_FUEL,
+    TRAP_UNREACHABLE,
+    Store,
+    stop_of_exit,
+    stop_of_failure,
+)
 from jobico.sandbox.host.emit import EmitStatus, emit
 
 __all__ = ["HANDLE", "OFFERED_PREFIXES", "ComponentEngine", "ComponentProgram", "unoffered"]
@@ -250,8 +259,9 @@ class ComponentProgram:
     def _fail(self, error: int) -> None:
         attempt = self.store.attempt
         message = take_error(error)
-        if attempt.exit_code is None and "Exited with i32 exit status" in message:
-            raise Stop(Outcome.ABI_ERROR, "The guest exited before it gave a result.")
+        exited = _EXITED.search(message)
+        if exited and not attempt.deadline.passed:
+            raise stop_of_exit(attempt, int(exited[1]))
         raise stop_of_failure(attempt, _trap_code(message), message)
 
     def _give_wasi(self, attempt: Attempt) -> None:
@@ -273,19 +283,20 @@ class ComponentProgram:
         component_api.delete(self._component)
 
 
+_EXITED: Final = re.compile(r"Exited with i32 exit status (-?\d{1,10})")
 _TRAPS: Final = {
-    "wasm trap: interrupt": 10,
-    "wasm trap: all fuel consumed by WebAssembly": 11,
-    "wasm trap: wasm `unreachable` instruction executed": 9,
+    "wasm trap: interrupt": TRAP_INTERRUPT,
+    "wasm trap: all fuel consumed by WebAssembly": TRAP_OUT_OF_FUEL,
+    "wasm trap: wasm `unreachable` instruction executed": TRAP_UNREACHABLE,
 }
 
 
 def _trap_code(message: str) -> int | None:
-    """The code of the trap that an error tells of; the component API has errors alone. 255 is any other trap."""
+    """The code of the trap that an error tells of; the component API has errors alone."""
     for text, code in _TRAPS.items():
         if text in message:
             return code
-    return 255 if "wasm trap:" in message or "wasm backtrace" in message else None
+    return TRAP_OTHER if "wasm trap:" in message or "wasm backtrace" in message else None
 
 
 def _fill_event(event: Value, attempt: Attempt, kept: list[Any]) -> None:

@@ -12,7 +12,7 @@ from jobico.errors import InvalidModule
 from jobico.event import LogLevel, Outcome
 from jobico.sandbox.attempt import Attempt, BadPointer, Stop, result_too_large
 from jobico.sandbox.bindings import ExternKind, ExternType, FunctionType, ValueKind
-from jobico.sandbox.guest import Entry, Guest, entry_of
+from jobico.sandbox.guest import Entry, Guest, entry_of, stop_of_exit
 
 __all__ = ["JobicoletAbi", "is_jobicolet"]
 
@@ -176,10 +176,8 @@ def _refuse_exit(attempt: Attempt, stop: Stop, *, allow_success: bool = False) -
     if attempt.exit_code is None or stop.outcome is not Outcome.FAILED:
         raise stop
     code, attempt.exit_code, attempt.stop = attempt.exit_code, None, None
-    if code:
-        raise Stop(Outcome.FAILED, f"The guest exited with code {code}.", code=code)
-    if not allow_success:
-        raise Stop(Outcome.ABI_ERROR, "The guest exited before it gave a result.")
+    if code or not allow_success:
+        raise stop_of_exit(attempt, code)
 
 
 def _read_result(attempt: Attempt, address: int) -> tuple[int, bytes]:

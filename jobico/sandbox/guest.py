@@ -21,12 +21,25 @@ from jobico.sandbox.bindings import (
     take_trap,
 )
 
-__all__ = ["Entry", "Guest", "Store", "entry_of", "stop_of_failure"]
+__all__ = [
+    "TRAP_INTERRUPT",
+    "TRAP_OTHER",
+    "TRAP_OUT_OF_FUEL",
+    "TRAP_UNREACHABLE",
+    "Entry",
+    "Guest",
+    "Store",
+    "entry_of",
+    "stop_of_exit",
+    "stop_of_failure",
+]
 
 _ARGUMENTS_MAX: Final = 8
 _EXPORTS_MAX: Final = 8
 _MASKS: Final = {ValueKind.I32: 0xFFFF_FFFF, ValueKind.I64: 0xFFFF_FFFF_FFFF_FFFF}
-_TRAP_STACK_OVERFLOW, _TRAP_UNREACHABLE, _TRAP_INTERRUPT, _TRAP_OUT_OF_FUEL = 0, 9, 10, 11
+_LINES_LOOKED_AT: Final = 16
+_SIGNS_OF_NO_MEMORY: Final = ("memory allocation of", "MemoryError", "out of memory")
+TRAP_UNREACHABLE, TRAP_INTERRUPT, TRAP_OUT_OF_FUEL, TRAP_OTHER = 9, 10, 11, 255
 
 
 class Entry(NamedTuple):
@@ -154,25 +167,45 @@ def stop_of_failure(attempt: Attempt, code: int | None, message: str) -> Stop:
         return Stop(Outcome.CANCELLED, "The attempt was aborted.")
     if attempt.stop is not None:
         return attempt.stop
-    if code == _TRAP_INTERRUPT:
+    if code == TRAP_INTERRUPT:
         stop = Stop(Outcome.TIMEOUT, f"The guest ran longer than its {bounds.time_ms} ms (limits.time).")
-    elif code == _TRAP_OUT_OF_FUEL:
+    elif code == TRAP_OUT_OF_FUEL:
         stop = Stop(Outcome.OUT_OF_FUEL, f"The guest used up its fuel of {bounds.fuel} (limits.fuel).")
     elif code is None:
         exceeded = "exceeds" in message and "limit" in message
         stop = Stop(Outcome.OUT_OF_MEMORY if exceeded else Outcome.ABI_ERROR, message)
-    elif code == _TRAP_UNREACHABLE and is_memory_spent(attempt):
-        used = f"{attempt.memory.size_bytes} of {bounds.memory_bytes} bytes"
-        stop = Stop(Outcome.OUT_OF_MEMORY, f"The guest gave up with {used} of memory: {message}")
+    elif code == TRAP_UNREACHABLE and is_memory_spent(attempt):
+        text = f"The guest ran out of its {bounds.memory_bytes} bytes of memory (limits.memory): {_readable(message)}"
+        stop = Stop(Outcome.OUT_OF_MEMORY, text)
     else:
-        stop = Stop(Outcome.TRAP, message)
+        stop = Stop(Outcome.TRAP, _readable(message))
     return stop
+
+
+def _readable(message: str) -> str:
+    """A trap's message with the cause before the backtrace."""
+    backtrace, found, cause = message.partition("Caused by:\n    wasm trap: ")
+    return f"{cause.strip()}\n{backtrace.strip()}" if found else message.strip()
+
+
+def stop_of_exit(attempt: Attempt, code: int) -> Stop:
+    """How an attempt ends whose guest exited where it should have returned a result."""
+    attempt.logs.flush()
+    if code == 0:
+        return Stop(Outcome.ABI_ERROR, "The guest exited before it gave a result.")
+    last = attempt.logs.lines[-1].message.strip() if attempt.logs.lines else ""
+    return Stop(Outcome.FAILED, last or f"The guest exited with code {code}.", code=code)
 
 
 def is_memory_spent(attempt: Attempt) -> bool:
     """True if a guest that gave up did so for want of memory, as far as can be told.
 
-    NOTE: wasmtime's C API does not tell that a growth was refused. A guest that runs out has grown past half of its
-    bound (allocators at most double); one that asks for more than all of it at once shows as a trap.
+    NOTE: wasmtime's C API does not tell that a growth was refused. A guest that ran out has grown past half of its
+    bound (allocators at most double), or its language said so on standard error. What a guest makes up here changes
+    the name of its own failure and nothing else.
     """
-    return attempt.memory.size_bytes * 2 > attempt.spec.limits.memory_bytes
+    if attempt.memory.size_bytes * 2 > attempt.spec.limits.memory_bytes:
+        return True
+    attempt.logs.flush()
+    last = attempt.logs.lines[-_LINES_LOOKED_AT:]
+    return any(sign in line.message for line in last for sign in _SIGNS_OF_NO_MEMORY)
