@@ -1,23 +1,27 @@
 """`jobico new` makes a job that is complete: its definition is taken, its sample event is valid for its schema."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from cli import main as cli
 from cli.new import LANGUAGES
 from jobico.definition import parse_definition
 from jobico.schemas import Validator
 
 
+def _jobico(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "cli", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=30, check=False)
+
+
 @pytest.mark.parametrize("language", list(LANGUAGES))
-def test_a_new_job_is_complete(
-    language: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert cli.run(["new", language, "greeting", "--json"]) == 0
-    report = json.loads(capsys.readouterr().out)
+def test_a_new_job_is_complete(language: str, tmp_path: Path) -> None:
+    done = _jobico(tmp_path, "new", language, "greeting", "--json")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
     folder = tmp_path / "greeting"
     definition = parse_definition((folder / "job.yaml").read_bytes())
     assert definition.id == "greeting"
@@ -29,16 +33,15 @@ def test_a_new_job_is_complete(
     assert report["built"] == (folder / "greet.wasm").is_file()
 
 
-def test_what_is_there_is_not_overwritten(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_what_is_there_is_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
-    assert cli.run(["new", "c", "mine"]) == 1
+    done = _jobico(tmp_path, "new", "c", "mine")
+    assert done.returncode == 1
     assert list((tmp_path / "mine").iterdir()) == []
-    assert "exists already" in capsys.readouterr().err
+    assert "exists already" in done.stderr
 
 
-def test_an_unknown_language_is_told_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.run(["new", "cobol", "mine"]) == 1
-    assert "rust" in capsys.readouterr().err
+def test_an_unknown_language_is_told_the_known_ones(tmp_path: Path) -> None:
+    done = _jobico(tmp_path, "new", "cobol", "mine")
+    assert done.returncode == 1
+    assert "rust" in done.stderr
