@@ -1,4 +1,4 @@
-"""`jobico new` makes a job that is complete: its definition is taken, its sample event is valid for its schema."""
+"""`jobico new` makes a complete job: its definition is taken, its sample event is valid for its schema."""
 
 import json
 import subprocess
