@@ -127,6 +127,7 @@ ALLOWED: Final[Mapping[type[m.Message], frozenset[Role]]] = {
     # listener
     m.ShowEvent: _READ,
     m.ListEvents: _READ,
+    m.PostEvents: _CHANGE,
     m.CancelEvent: _CHANGE,
     m.ListDeadLetters: _READ,
     m.ReplayDeadLetters: _CHANGE,

@@ -15,9 +15,11 @@ __all__ = [
     "EventAccepted",
     "EventShown",
     "Events",
+    "EventsPosted",
     "ListDeadLetters",
     "ListEvents",
     "ListQueues",
+    "PostEvents",
     "PurgeDeadLetters",
     "Queues",
     "ReplayDeadLetters",
@@ -86,6 +88,23 @@ class EmitEvent(Request[EventAccepted], frozen=True):
     event: str
     payload: bytes
     key: str
+
+
+class EventsPosted(Message, frozen=True):
+    """The ids, one an event of the body, in order."""
+
+    TYPE = "event.posted"
+    ids: tuple[str, ...]
+
+
+class PostEvents(Request[EventsPosted], frozen=True):
+    """Accept this body, an event or a batch, as if it were posted over HTTP with a key of the tenant."""
+
+    TYPE = "event.post"
+    request_id: str  # also the idempotency key
+    tenant: str
+    event: str
+    body: bytes
 
 
 class DeadLetters(Message, frozen=True):
