@@ -134,7 +134,7 @@ def _prepare(session: Session, folder: Path) -> tuple[str, str, str]:
     for runtime, pin in revision.modules.items():
         render.line(f"            program {runtime}, ABI {pin.abi}, {pin.digest[:19]}…", "dim")
     begun_s = time.monotonic()
-    key = session.control(CreateKey(request_id=new_request_id(), tenant=tenant, name="demo")).key
+    key = session.change(CreateKey(request_id=new_request_id(), tenant=tenant, name="demo")).key
     _step("bearer key made", _since(begun_s))
     event = next(item.id for item in definition.events if not item.inline)
     return tenant, event, key

@@ -59,7 +59,7 @@ def deploy_file(session: Session, file: Path, *, update: bool = False, dry_run: 
         request = DeployJob(
             request_id=new_request_id(), source=source, files=digests, update=update, dry_run=dry_run
         )
-        return session.control(request, UPLOAD_TIMEOUT_MS)
+        return session.change(request, UPLOAD_TIMEOUT_MS)
 
 
 def _upload(session: Session, definition: "JobDefinition", folder: Path) -> dict[str, str]:
@@ -167,7 +167,7 @@ def rollback(
     from protocol.messages import RollbackJob
 
     with connect(home) as session, session.suggesting(tenant=tenant, job=job):
-        answer = session.control(RollbackJob(request_id=new_request_id(), tenant=tenant, job=job, to=to))
+        answer = session.change(RollbackJob(request_id=new_request_id(), tenant=tenant, job=job, to=to))
     number = answer.revision.number
     facts = {"tenant": tenant, "job": job, "revision": number, "previous": answer.previous}
     render.report(
@@ -183,5 +183,5 @@ def undeploy(tenant: Tenant, job: Job, home: Home = None, as_json: Json = False)
     from protocol.messages import UndeployJob
 
     with connect(home) as session, session.suggesting(tenant=tenant, job=job):
-        session.control(UndeployJob(request_id=new_request_id(), tenant=tenant, job=job))
+        session.change(UndeployJob(request_id=new_request_id(), tenant=tenant, job=job))
     render.report({"undeployed": f"{tenant}/{job}"}, lambda: render.styled(f"Withdrew {tenant}/{job}."))

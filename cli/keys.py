@@ -39,7 +39,7 @@ def create(
     from protocol.messages import CreateKey
 
     with connect(home) as session, session.suggesting(tenant=tenant):
-        answer = session.control(
+        answer = session.change(
             CreateKey(request_id=new_request_id(), tenant=tenant, role=role.value, name=name)
         )
     facts = {
@@ -105,5 +105,5 @@ def revoke(
     from protocol.messages import RevokeKey
 
     with connect(home) as session, session.suggesting(tenant=tenant):
-        session.control(RevokeKey(request_id=new_request_id(), tenant=tenant, id=key_id))
+        session.change(RevokeKey(request_id=new_request_id(), tenant=tenant, id=key_id))
     render.report({"revoked": key_id}, lambda: render.styled(f"Revoked {key_id}: it opens nothing any more."))

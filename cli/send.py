@@ -1,4 +1,4 @@
-"""`jobico send`: an event from the command line, without a key: whoever owns the data directory may send."""
+"""`jobico send`: events from the command line, without a key: whoever owns the data directory may send."""
 
 import time
 from typing import TYPE_CHECKING, Annotated
@@ -34,31 +34,38 @@ def send(
 ) -> None:
     """Send an event, without a key.
 
-    With --wait the exit code is 0 only if it succeeded.
+    It is checked like one that comes over HTTP; `{"data": [...]}` is a batch. With --wait the exit code is 0
+    only if it succeeded.
 
     Example: echo '{"customerId": 7}' | jobico send acme customer-registration --wait
     """
     from jobico.units import parse_duration_ms
-    from protocol.messages import EmitEvent
+    from protocol.messages import PostEvents
 
     timeout_ms = parse_duration_ms(timeout)
     payload = read_input(file, limits.BODY_BYTES_MAX)
     with connect(home) as session, session.suggesting(tenant=tenant, event=event):
-        request_id = new_request_id()
-        answer = session.ask(
-            "listener",
-            EmitEvent(request_id=request_id, tenant=tenant, event=event, payload=payload, key=request_id),
-        )
+        request = PostEvents(request_id=new_request_id(), tenant=tenant, event=event, body=payload)
+        ids = session.ask("listener", request).ids
         if not wait:
-            text = f"Accepted {answer.id}. See it with `jobico events show {tenant} {answer.id}`."
-            render.report({"id": answer.id}, lambda: render.styled(text))
+            _accepted(tenant, ids)
             return
-        status = await_final(session, tenant, answer.id, timeout_ms)
+        done = [await_final(session, tenant, event_id, timeout_ms) for event_id in ids]
     from cli.timeline import draw_status
 
-    render.report(status, lambda: draw_status(status))
-    if status.state != "done":
+    for status in done:
+        render.report(status, lambda status=status: draw_status(status))  # type: ignore[misc]
+    if any(status.state != "done" for status in done):
         raise typer.Exit(1)
+
+
+def _accepted(tenant: str, ids: tuple[str, ...]) -> None:
+    if len(ids) == 1:
+        text = f"Accepted {ids[0]}. See it with `jobico events show {tenant} {ids[0]}`."
+        render.report({"id": ids[0]}, lambda: render.styled(text))
+        return
+    text = f"Accepted {len(ids)} events. See them with `jobico logs {tenant}`."
+    render.report({"ids": ids}, lambda: render.styled(text))
 
 
 def await_final(session: Session, tenant: str, event_id: str, timeout_ms: float) -> "EventStatus":

@@ -5,22 +5,26 @@ It prints nothing.
 
 import secrets
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from jobico import limits
-from jobico.errors import JobicoError, NodeUnavailable, NotFound
+from jobico.errors import JobicoError, NodeUnavailable, NotFound, PlatformError
 from jobico.registry import NodeInfo
 from jobico.settings import Settings, Transport
 from protocol.client import Client
-from protocol.messages import ListJobs, ListNodes, ListTenants, Message, Request
+from protocol.messages import ListJobs, ListNodes, ListTenants, Message, Ping, Request
 from protocol.sockets import Wire, control_endpoint, endpoint
 
 __all__ = ["Session", "connect", "new_request_id"]
 
 _R = TypeVar("_R", bound=Message)
+_IN_FORCE_S: Final = 1.0
+_LISTENER_MS: Final = 500.0
+_LOOK_S: Final = 0.005
 
 
 def new_request_id() -> str:
@@ -84,6 +88,21 @@ class Session:
             if "http" in node.endpoints:
                 return node.endpoints["http"]
         raise NodeUnavailable("No listener has registered yet: see `jobico status`.")
+
+    def change(self, message: Request[_R], timeout_ms: float = limits.CALL_TIMEOUT_MS) -> _R:
+        """Control's answer to a change, once the listener works by it too.
+
+        A listener that is away is not waited for: it takes the change when it is back.
+        """
+        answer = self.control(message, timeout_ms)
+        deadline = time.monotonic() + _IN_FORCE_S
+        try:
+            made = self.control(Ping()).seq
+            while self.ask("listener", Ping(), _LISTENER_MS).seq < made and time.monotonic() < deadline:
+                time.sleep(_LOOK_S)
+        except PlatformError:
+            pass
+        return answer
 
     @contextmanager
     def suggesting(self, *, tenant: str = "", job: str = "", event: str = "") -> Iterator[None]:

@@ -49,7 +49,7 @@ def create(
             quotas=None if quotas == Quotas() else quotas,
             exist_ok=exist_ok,
         )
-        answer = session.control(request)
+        answer = session.change(request)
     render.report(
         answer.tenant,
         lambda: render.styled(f"Tenant {tenant} is there. Next: `jobico keys create {tenant}`."),
@@ -93,5 +93,5 @@ def delete(tenant: Tenant, yes: Yes = False, home: Home = None, as_json: Json = 
     if not yes and not render.confirm(f"Delete the tenant {tenant} with its keys and jobs?"):
         raise InvalidInput(f"{tenant} was not deleted: say --yes to do it without being asked.")
     with connect(home) as session, session.suggesting(tenant=tenant):
-        session.control(DeleteTenant(request_id=new_request_id(), name=tenant))
+        session.change(DeleteTenant(request_id=new_request_id(), name=tenant))
     render.report({"deleted": tenant}, lambda: render.styled(f"Deleted {tenant}."))
