@@ -49,6 +49,7 @@ class Action(StrEnum):
     GUEST_OVERDUE = "guest-overdue"
     DEPLOYED = "deployed"
     SCHEDULE_FIRED = "schedule-fired"
+    SCHEDULE_FAILED = "schedule-failed"
     AUTHENTICATION_FAILED = "authentication-failed"
 
 

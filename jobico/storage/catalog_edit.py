@@ -162,11 +162,18 @@ class CatalogEdit(CatalogView):
         row = self._get("jobs", pair(tenant, job), Job)
         if row is None or not row.current:
             return False
+        current = self.revision(tenant, job)
+        for event in current.definition.events if current else ():
+            self.txn.delete("schedules", pair(tenant, event.id))
         for number in self.kept(tenant, job):
             self.txn.delete("revisions", revision_key(tenant, job, number))
         self._put("jobs", pair(tenant, job), Job(0, row.last))
         self._changed("jobs", f"{tenant}/{job}", None)
         return True
+
+    def put_schedule(self, tenant: str, event: str, settled_ms: int) -> None:
+        """Says that the schedule of an event has fired up to that wall time."""
+        self._put("schedules", pair(tenant, event), settled_ms)
 
     # --- Nodes and audit ----------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@
     audit       number (8)                    -> AuditEntry
     requests    request id                    -> [number, reply]
     request_ids number (8)                    -> request id
+    schedules   tenant | 0 | event            -> wall ms up to which its schedule has fired
     meta        b"seq"                        -> number of the last change, decimal
 
 Every value has its checksum in front (`values.seal`), those of `request_ids` and `meta` aside.
@@ -47,6 +48,7 @@ CATALOG_LAYOUT: Final = Layout(
         "audit": Form.SEALED,
         "requests": Form.SEALED,
         "request_ids": Form.PLAIN,
+        "schedules": Form.SEALED,
     },
 )
 
@@ -143,6 +145,10 @@ class CatalogView:
     def peers(self) -> dict[str, str]:
         """Roles by CURVE public key."""
         return {key.decode(): role for key, role in self._all("peers", str)}
+
+    def schedule(self, tenant: str, event: str) -> int:
+        """The wall time in milliseconds up to which the schedule of an event has fired; 0 if it never has."""
+        return self._get("schedules", pair(tenant, event), int) or 0
 
     def audit(self, tenant: str = "", before: int = 0, limit: int = QUERY_ROWS_MAX) -> list[AuditEntry]:
         """Entries of the audit log, newest first, from below number `before` on; of a tenant, or all."""

@@ -14,6 +14,7 @@ from nodes.control.changes import Changes
 from nodes.control.jobs import JobHandlers
 from nodes.control.keys import KeyHandlers
 from nodes.control.members import MemberHandlers
+from nodes.control.schedules import Schedules
 from nodes.control.tenants import TenantHandlers
 from nodes.control.trust import TrustHandlers
 from nodes.lifecycle import Node, run_node
@@ -54,6 +55,7 @@ class _Control:
         changes = Changes(catalog, clock, self._on_committed)
         self._members = MemberHandlers(catalog, changes, clock)
         self._jobs = JobHandlers(catalog, changes, clock, node.wire, self._peers)
+        self._schedules = Schedules(catalog, changes, clock, node.wire, self._peers)
         self._handlers: dict[type[Message], RequestHandler] = {
             Ping: node.pong,
             **TenantHandlers(catalog, changes, clock).handlers,
@@ -80,9 +82,11 @@ class _Control:
         node.on_ready_changed(lambda: self._reactor.call_soon_threadsafe(self._beat))
         node.on_drain(lambda: self._reactor.stop(drain_ms=node.settings.drain_ms))
         node.set_ready()
+        self._schedules.start()
         try:
             self._reactor.run()
         finally:
+            self._schedules.close()
             self._jobs.close()
             rep.close()
             self._publisher.socket.close()
