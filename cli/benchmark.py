@@ -132,18 +132,16 @@ class Bench:
         Raises:
             DeadlineExceeded: the listener does not take the event, or what it took does not settle.
         """
+        before = self._recorded()
         deadline = time.monotonic() + _ROUTED_S
-        while True:
-            first = asyncio.run(self._post(seconds=0.0))
-            if any(answer.status == 202 for answer in first.answers):
-                break
+        while not (accepted := _accepted(first := asyncio.run(self._post(seconds=0.0)), self._batch)):
             if time.monotonic() > deadline:
                 raise DeadlineExceeded(
                     f"The listener does not take the event: {first.answers[-1].body[:300]!r}."
                 )
             time.sleep(_LOOK_S)
-        asyncio.run(self._post(seconds))
-        self._await_recorded(self._accepted_before())
+        accepted += _accepted(asyncio.run(self._post(seconds)), self._batch)
+        asyncio.run(self._settled(before + accepted))
 
     def measure(self, seconds: float) -> Figures:
         """Posts for so long, then waits until the recorder has a final record of each accepted event.
@@ -198,16 +196,6 @@ class Bench:
                     f"{count - self._recorded()} accepted events have no final record after {_SETTLE_S:.0f} s"
                 )
             await asyncio.sleep(_LOOK_S)
-
-    def _await_recorded(self, count: int) -> None:
-        asyncio.run(self._settled(count))
-
-    def _accepted_before(self) -> int:
-        """How many events of the tenant the platform has accepted: recorded ones and those on the way."""
-        from protocol.messages import ListEvents
-
-        waiting = self._session.ask("listener", ListEvents(tenant=self._target.tenant, limit=1)).total
-        return self._recorded() + waiting
 
     def _recorded(self) -> int:
         final: Mapping[str, int] = self._session.ask("recorder", GetTotals(tenant=self._target.tenant)).final
