@@ -3,8 +3,8 @@
 A schema that is small on paper can apply thousands of subschemas to one value: each `allOf` of two
 references to the next doubles what came before. The bound is found without any instance. A value at some
 depth is described by how often each subschema is applied to it; the descriptions of its parts follow from
-that, one for each name of a property and each position in a list. Equal descriptions are one. Where there
-are too many, they are merged into the worst of all, which is still a bound.
+that, one for each name of a property and each position in a list. Each description is followed once. The
+search itself is bounded: a schema that needs more of it counts as asking for the most.
 """
 
 import heapq
@@ -14,26 +14,22 @@ from typing import Final
 from jobico import limits
 from jobico.schema_graph import Node, SchemaGraph, components
 
-__all__ = ["EVALUATIONS_CAP", "evaluations_by_depth", "evaluations_outside_loops"]
-
-EVALUATIONS_CAP: Final = 10**9
-"""Where counting stops."""
+__all__ = ["evaluations_by_depth", "evaluations_outside_loops"]
 
 _LEVELS: Final = limits.JSON_DEPTH_MAX + 1  # a value of depth d has parts at levels 0 to d
-_ENTRIES_MAX: Final = 50_000  # in all descriptions of one level; then they are merged
+_SEARCH_MAX: Final = 200_000  # entries of descriptions that are looked at: about 0.3 s
 
 _Counts = dict[int, int]  # a description: group of nodes -> how often it is applied
-_Frozen = frozenset[tuple[int, int]]
 
 
-def evaluations_by_depth(graph: SchemaGraph) -> tuple[int, ...]:
-    """At index k, how many subschemas may be applied to one part that is k levels down."""
+def evaluations_by_depth(graph: SchemaGraph, cap: int) -> tuple[int, ...]:
+    """At index k, how many subschemas may be applied to a part at most k levels down; `cap` and more are one."""
     groups = components([node.in_place for node in graph.nodes])[::-1]
-    return tuple(_Growth(graph.nodes, groups, [False] * len(groups)).by_level())
+    return tuple(_Growth(graph.nodes, groups, [False] * len(groups), cap).by_level())
 
 
-def evaluations_outside_loops(graph: SchemaGraph) -> int:
-    """The most of `evaluations_by_depth` if what is recursive counts once for each way into it.
+def evaluations_outside_loops(graph: SchemaGraph, cap: int) -> int:
+    """The last of `evaluations_by_depth` if what is recursive counts once for each way into it.
 
     NOTE: the compiled validator remembers, within a recursive reference, which subschema it has applied to
     which part, so a recursion that branches does not multiply its work; all else does.
@@ -41,7 +37,7 @@ def evaluations_outside_loops(graph: SchemaGraph) -> int:
     edges = [list(node.edges()) for node in graph.nodes]
     groups = components(edges)[::-1]
     sticky = [len(group) > 1 or group[0] in edges[group[0]] for group in groups]
-    return max(_Growth(graph.nodes, groups, sticky).by_level())
+    return _Growth(graph.nodes, groups, sticky, cap).by_level()[-1]
 
 
 class _Growth:
@@ -51,37 +47,33 @@ class _Growth:
     stays: what reached it at one level is at the next one too.
     """
 
-    def __init__(self, nodes: list[Node], groups: list[list[int]], sticky: list[bool]) -> None:
+    def __init__(self, nodes: list[Node], groups: list[list[int]], sticky: list[bool], cap: int) -> None:
         self._nodes = nodes
         self._groups = groups
         self._sticky = sticky
+        self._cap = cap
         self._group_of = {index: number for number, group in enumerate(groups) for index in group}
 
     def by_level(self) -> list[int]:
-        """The largest total of each level."""
+        """The largest total of each level and those above it."""
         totals: list[int] = []
-        level: set[_Frozen] = {frozenset({(self._group_of[0], 1)})}
-        while len(totals) < _LEVELS:
-            total, below = self._step(level)
-            totals.append(total)
-            if below == level or total == EVALUATIONS_CAP:
-                break
-            level = below
+        worst = searched = 0
+        level = seen = {frozenset({(self._group_of[0], 1)})}
+        while level and worst < self._cap and len(totals) < _LEVELS:
+            below = set()
+            for description in level:
+                counts = self._close(dict(description))
+                worst = max(worst, sum(counts.values()))
+                searched += len(counts)
+                for part in self._parts(counts):
+                    searched += len(part)
+                    below.add(frozenset(part.items()))
+                    if searched > _SEARCH_MAX:
+                        return totals + [self._cap] * (_LEVELS - len(totals))
+            totals.append(min(worst, self._cap))
+            level = below - seen
+            seen = seen | level
         return totals + [totals[-1]] * (_LEVELS - len(totals))
-
-    def _step(self, level: set[_Frozen]) -> tuple[int, set[_Frozen]]:
-        """The largest total of a level, and the descriptions of the next."""
-        total = entries = 0
-        below: set[_Frozen] = set()
-        for description in level:
-            counts = self._close(dict(description))
-            total = max(total, sum(counts.values()))
-            for part in self._parts(counts):
-                entries += len(part)
-                below.add(frozenset(part.items()))
-            if entries > _ENTRIES_MAX:
-                below, entries = {frozenset(_worst(map(dict, below)).items())}, 0
-        return min(total, EVALUATIONS_CAP), below
 
     def _close(self, counts: _Counts) -> _Counts:
         """Adds what is applied in place, in topological order."""
@@ -93,7 +85,7 @@ class _Growth:
                 for target in self._leaving(number, self._nodes[index].in_place):
                     if target not in counts:
                         heapq.heappush(waiting, target)
-                    counts[target] = min(counts.get(target, 0) + counts[number], EVALUATIONS_CAP)
+                    counts[target] = min(counts.get(target, 0) + counts[number], self._cap)
         return counts
 
     def _leaving(self, number: int, edges: Iterable[int]) -> list[int]:
@@ -147,7 +139,7 @@ class _Parts:
         for changes in self._changes.values():
             part = dict(self._base)
             for target, count in changes.items():
-                part[target] = min(part.get(target, 0) + count, EVALUATIONS_CAP)
+                part[target] = part.get(target, 0) + count
                 if part[target] <= 0:
                     del part[target]
             if part:
@@ -157,11 +149,3 @@ class _Parts:
 def _increase(counts: _Counts, targets: list[int], count: int) -> None:
     for target in targets:
         counts[target] = counts.get(target, 0) + count
-
-
-def _worst(many: Iterable[_Counts]) -> _Counts:
-    worst: _Counts = {}
-    for counts in many:
-        for key, count in counts.items():
-            worst[key] = max(worst.get(key, 0), count)
-    return worst

@@ -78,7 +78,7 @@ class Validator:
         self._is_valid = self._compiled.is_valid
         self._work: tuple[int, ...] = (1,)
         if isinstance(schema, dict):
-            self._work = evaluations_by_depth(_graph(schema, dialect))
+            self._work = evaluations_by_depth(_graph(schema, dialect), _EXPLAINED_FIRST_MAX)
 
     def check(self, value: object) -> None:
         """Passes a value that fits the schema.
@@ -99,7 +99,7 @@ class Validator:
 
     def _explain(self, value: object) -> list[dict[str, str]]:
         parts, depth = _measure(value)
-        work = parts * max(self._work[: depth + 1])
+        work = parts * self._work[min(depth, len(self._work) - 1)]
         if parts <= _EXPLAINED_PARTS_MAX and work <= _EXPLAINED_ALL_MAX:
             errors = self._compiled.iter_errors(value)
             return [_violation(error) for error in itertools.islice(errors, limits.VIOLATIONS_REPORTED_MAX)]
@@ -173,11 +173,11 @@ def _not_a_schema(dialect: str, path: Iterable[str | int], why: str) -> InvalidS
 
 
 def _check_work(graph: SchemaGraph) -> None:
-    work = evaluations_outside_loops(graph)
-    if work > limits.SCHEMA_EVALUATIONS_MAX:
+    most = limits.SCHEMA_EVALUATIONS_MAX
+    if evaluations_outside_loops(graph, most + 1) > most:
         raise InvalidSchema(
-            f"The schema can apply {work} subschemas to one value; {limits.SCHEMA_EVALUATIONS_MAX} are "
-            "taken: combine fewer references by allOf, anyOf and oneOf."
+            f"The schema can apply over {most} subschemas to one value, or is too tangled to tell: "
+            "combine fewer references by allOf, anyOf and oneOf."
         )
 
 
