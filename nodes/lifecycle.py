@@ -46,6 +46,7 @@ class Node:
         wire: Its sockets.
         endpoints: Where others reach it, by socket; complete before it is ready.
         load: Facts about its work that `info` tells besides those of the process.
+        seq: The last change of control's tables that it works by.
     """
 
     def __init__(self, settings: Settings, role: str, wire: Wire, name: str) -> None:
@@ -57,6 +58,7 @@ class Node:
         self.started_ms = SystemClock().wall_ms()
         self.endpoints: dict[str, str] = {}
         self.load: Callable[[], Mapping[str, float]] = dict
+        self.seq: Callable[[], int] = int
         self.log = get_logger()
         self.draining = threading.Event()
         self.failed = False
@@ -141,7 +143,7 @@ class Node:
 
     def pong(self, _message: Ping, _caller: Caller) -> Message:
         """Answers a `Ping`."""
-        return Pong(node=self.name, ready=self.ready, version=__version__)
+        return Pong(node=self.name, ready=self.ready, version=__version__, seq=self.seq())
 
 
 class Beat:

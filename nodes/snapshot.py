@@ -67,6 +67,7 @@ class Follower:
         self._reactor = Reactor(wire)
         self._client = Client(wire, wire.name)
         self._known = threading.Event()
+        self._seq = 0
         self._kept = (0, "")  # seq and epoch of what is on disk
         self._away = False
         self._log = get_logger()
@@ -76,6 +77,11 @@ class Follower:
     def known(self) -> bool:
         """True once there are tables to work from, be they old."""
         return self._known.is_set()
+
+    @property
+    def seq(self) -> int:
+        """The number of the last change that was handed on."""
+        return self._seq
 
     def wait_known(self, timeout_s: float) -> bool:
         """Waits for that."""
@@ -122,6 +128,8 @@ class Follower:
             self._on_change(done.table, done.key, done.value)
         if self._replica.loading:
             self._look()
+        else:
+            self._seq = self._replica.seq
 
     def _look(self) -> None:
         if self._replica.loading:
@@ -149,6 +157,7 @@ class Follower:
     def _announce(self) -> None:
         self._admit_peers()
         self._on_snapshot(self._replica.tables)
+        self._seq = self._replica.seq
         self._known.set()
 
     def _admit_peers(self) -> None:

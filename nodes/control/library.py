@@ -13,6 +13,7 @@ __all__ = ["RemoteLibrary"]
 
 # A module whose entry point is not the usual one is inspected again, and may wait for others to be compiled.
 _RESOLVE_TIMEOUT_MS = CALL_TIMEOUT_MS + COMPILE_CPU_MS_MAX
+_REACH_MS = 2_000
 
 
 class RemoteLibrary:
@@ -43,6 +44,10 @@ class RemoteLibrary:
         peer = self._peers.of_role("repository", "rep")
         request = ResolveArtifact(tenant=self._tenant, kind=kind, ref=ref, function=function)
         reply = self._client.call(
-            peer.endpoint, request, timeout_ms=_RESOLVE_TIMEOUT_MS, server_key=peer.server_key
+            peer.endpoint,
+            request,
+            timeout_ms=_RESOLVE_TIMEOUT_MS,
+            reach_ms=_REACH_MS,
+            server_key=peer.server_key,
         )
         return reply.info

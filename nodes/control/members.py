@@ -54,8 +54,13 @@ class MemberHandlers:
             GetSnapshot: self.snapshot,
         }
 
+    @property
+    def seq(self) -> int:
+        """The last change that was sent to the followers."""
+        return self._published
+
     def published(self, seq: int) -> None:
-        """Hears which change was sent to the followers last."""
+        """Hears which that is."""
         self._published = seq
 
     def beat(self, message: Heartbeat, _caller: Caller) -> HeartbeatSeen:

@@ -79,6 +79,7 @@ class _Control:
         self._reactor.every(NODE_HEARTBEAT_MS, self._beat)
         self._reactor.every(_SWEEP_MS, self._members.sweep)
         node.load = self._load
+        node.seq = lambda: self._members.seq
         node.on_ready_changed(lambda: self._reactor.call_soon_threadsafe(self._beat))
         node.on_drain(lambda: self._reactor.stop(drain_ms=node.settings.drain_ms))
         node.set_ready()

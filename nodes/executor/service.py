@@ -103,6 +103,7 @@ class _Executor:
         """Runs guests in this thread until the node drains."""
         node = self._node
         node.load = self._load
+        node.seq = lambda: self._follower.seq
         node.on_ready_changed(self._beat.nudge)
         self._follower.start()
         loop = node.spawn("sockets", self._serve_sockets)

@@ -1,1 +1,5 @@
-"""The recorder node: execution records."""
+"""The recorder node: execution records and logs, and the live feed of them."""
+
+from nodes.recorder.service import main
+
+__all__ = ["main"]

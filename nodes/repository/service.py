@@ -92,6 +92,7 @@ class _Repository:
         node.endpoints["rep"] = advertised(settings, rep)
         self._reactor.on_request(rep, self._requests, bytes_max=UPLOAD_MESSAGE_BYTES_MAX)
         node.load = self._load
+        node.seq = lambda: self._follower.seq
         node.on_ready_changed(self._beat.nudge)
         node.on_drain(lambda: self._reactor.stop(drain_ms=settings.drain_ms))
         self._follower.start()
