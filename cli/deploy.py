@@ -155,8 +155,9 @@ def rollback(
     tenant: Tenant,
     job: Job,
     to: Annotated[
-        int, typer.Option("--to", min=1, metavar="N", help="The revision.", show_default="the one before")
-    ] = 0,
+        int | None,
+        typer.Option("--to", min=1, metavar="N", help="The revision.", show_default="the one before"),
+    ] = None,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
@@ -167,7 +168,7 @@ def rollback(
     from protocol.messages import RollbackJob
 
     with connect(home) as session, session.suggesting(tenant=tenant, job=job):
-        answer = session.change(RollbackJob(request_id=new_request_id(), tenant=tenant, job=job, to=to))
+        answer = session.change(RollbackJob(request_id=new_request_id(), tenant=tenant, job=job, to=to or 0))
     number = answer.revision.number
     facts = {"tenant": tenant, "job": job, "revision": number, "previous": answer.previous}
     render.report(

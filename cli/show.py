@@ -24,8 +24,9 @@ def job(
     tenant: Tenant,
     job: Job,
     revision: Annotated[
-        int, typer.Option("--revision", min=1, metavar="N", help="Which.", show_default="the current one")
-    ] = 0,
+        int | None,
+        typer.Option("--revision", min=1, metavar="N", help="Which.", show_default="the current one"),
+    ] = None,
     source: Annotated[
         bool, typer.Option("--source", help="Print the YAML alone, as it was deployed.")
     ] = False,
@@ -39,7 +40,7 @@ def job(
     from protocol.messages import ShowJob
 
     with connect(home) as session, session.suggesting(tenant=tenant, job=job):
-        found = session.control(ShowJob(tenant=tenant, job=job, number=revision))
+        found = session.control(ShowJob(tenant=tenant, job=job, number=revision or 0))
     if source:
         render.report(
             {"source": found.revision.source}, lambda: render.styled(found.revision.source.rstrip())

@@ -1,8 +1,6 @@
 """`jobico up` and `jobico down`: the platform of a data directory, here."""
 
-import os
 import signal
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -41,6 +39,8 @@ def up(
     from cli.startup import start
 
     settings = Settings.from_environ(home=home, http_port=port, executors=executors)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)  # what Ctrl-C does
     render.line(f"Starting the platform in {settings.home_dir}", "bold")
     started = start(settings, lambda name, ms: render.line(f"  {name:<12} ready after {ms / 1_000:.1f} s"))
     facts = {
@@ -49,9 +49,17 @@ def up(
         "home": str(started.settings.home_dir),
         "ready_ms": round(started.took_ms),
     }
-    render.report(facts, lambda: _next_steps(started, detach))
-    if not detach:
-        raise typer.Exit(_watch(started))
+    try:
+        render.report(facts, lambda: _next_steps(started, detach))
+        if not detach:
+            started.process.wait()
+            render.note("The platform was stopped by somebody else, or supervisord died.", "yellow")
+    except KeyboardInterrupt:
+        if detach:
+            raise
+    finally:
+        if not detach:
+            _stop(started)
 
 
 def _next_steps(started: "Started", detach: bool) -> None:
@@ -64,25 +72,12 @@ def _next_steps(started: "Started", detach: bool) -> None:
     render.line(f"  jobico down{home}            stop it" if detach else "  Ctrl-C                 stop it")
 
 
-def _watch(started: "Started") -> int:
-    """Waits until somebody stops the platform; returns the exit code."""
-    stopping = False
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        nonlocal stopping
-        if not stopping:
-            stopping = True
-            os.kill(started.process.pid, signal.SIGTERM)
-
+def _stop(started: "Started") -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, stop)
-    started.process.wait()
-    if not stopping:
-        render.note("The platform was stopped by somebody else, or supervisord died.", "yellow")
+        signal.signal(number, signal.SIG_IGN)  # it is being done
     started.supervision.stop()
-    if stopping:
-        render.line("Stopped.")
-    return 0
+    started.process.wait()
+    render.line("Stopped.")
 
 
 def down(home: Home = None, as_json: Json = False) -> None:

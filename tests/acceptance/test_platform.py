@@ -66,20 +66,20 @@ def test_what_was_deployed_outlives_a_restart_of_the_platform(own_platform: Plat
 
 
 def test_in_the_foreground_ctrl_c_stops_everything(home: Path) -> None:
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-P", "-m", "cli", "up", "--port", "0"],
         env={**os.environ, "JOBICO_HOME": str(home)},
         stdout=subprocess.PIPE,
         text=True,
-    )
-    try:
-        assert process.stdout is not None
-        assert any("Ready in" in line for line in process.stdout)
-        process.send_signal(signal.SIGINT)
-        assert process.wait(40) == 0
-    finally:
-        process.kill()
-        run_cli("down", home=home)
+    ) as process:
+        try:
+            assert process.stdout is not None
+            assert any("Ready in" in line for line in process.stdout)
+            process.send_signal(signal.SIGINT)
+            assert process.wait(40) == 0
+        finally:
+            process.kill()
+            run_cli("down", home=home)
     assert not processes_of(home)
 
 

@@ -86,9 +86,10 @@ def test_a_job_that_exists_is_replaced_only_with_update(platform: Platform, tmp_
     definition["id"] = "twice"
     definition["jobs"][0]["event"]["id"] = "twice"
     platform.deploy(tmp_path, **definition)
+    assert platform.deploy(tmp_path, **definition)["unchanged"] is True
+    (tmp_path / "program.wasm").write_bytes(says("y"))
     ran = platform.cli("deploy", str(tmp_path / "job.yaml"), code=1)
     assert "--update" in ran.err
-    (tmp_path / "program.wasm").write_bytes(says("y"))
     dry = platform.deploy(tmp_path, "--update", "--dry-run", **definition)
     assert (dry["revision"], dry["dry_run"]) == (2, True)
     assert platform.cli("show", "job", "acme", "twice", "--json").json["current"] == 1
