@@ -52,8 +52,8 @@ def bench(
     """Measure throughput and latency over HTTP.
 
     Drives the platform of the data directory if it is running, else one of its own that is gone afterwards.
-    It posts to a program that does nothing, from a tenant of its own, and fails unless every accepted event was
-    recorded exactly once.
+    It posts to a program that does nothing, from a tenant of its own, and fails unless every accepted event
+    was recorded exactly once.
 
     Example: jobico bench --connections 64 --batch 100 --seconds 20
     """
