@@ -40,7 +40,7 @@ class Executor:
         planned_us: The estimated work of both.
         since_ms: When the oldest of that came to be the oldest.
         running: The token that it said it is running; 0 is none that we know of.
-        heard_ms: When it last said anything.
+        renewed_ms: When it last said what it holds.
         suspect_ms: With the connection lost: when it counts as dead; 0 with a connection.
         stalled: It has said that its guest takes longer than expected: no more until that one ends.
         draining: It is stopping.
@@ -50,7 +50,7 @@ class Executor:
     """
 
     __slots__ = (
-        "alone", "draining", "expires_ms", "heard_ms", "held", "instance", "joined", "name", "planned_us",
+        "alone", "draining", "expires_ms", "held", "instance", "joined", "name", "planned_us", "renewed_ms",
         "reserved", "running", "since_ms", "slow", "stalled", "suspect_ms",
     )  # fmt: skip
 
@@ -63,7 +63,7 @@ class Executor:
         self.planned_us = 0.0
         self.since_ms = 0
         self.running = 0
-        self.heard_ms = 0
+        self.renewed_ms = 0
         self.suspect_ms = 0
         self.stalled = False
         self.draining = False
@@ -122,8 +122,13 @@ class Executor:
         return next(iter(self.held.values()), None)
 
     def victim(self) -> Pending | None:
-        """The event that its death is charged to: the one it runs, as far as is known."""
-        return self.held.get(self.running) or self.head
+        """The event that its death is charged to: the one it runs, as far as is known.
+
+        NOTE: of what it was given before a restart of the listener only the ordered events are remembered, so it
+        may have run something else, and nobody is charged.
+        """
+        head = self.head
+        return self.held.get(self.running) or (None if head is None or head.recovered else head)
 
     def late(self, now_ms: int) -> bool:
         """True if what it runs takes longer than planned, so that nothing should wait behind it."""

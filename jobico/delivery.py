@@ -273,7 +273,6 @@ class DeliveryMachine:
 
     def settled(self, executor: str, settlement: Settlement, now: Now) -> None:
         """Takes what came of an attempt; it counts only with the token of a lease that this executor has."""
-        self.leasing.heard(executor, now)
         item = self.leasing.find(executor, settlement.token)
         if item is None:
             self._emit(Refused(executor, settlement.token))

@@ -72,6 +72,7 @@ class Leasing:
         member = self.crew.member(executor)
         member.instance = member.instance or instance
         item.leased_wall_ms = now.wall_ms
+        item.recovered = True
         self.held[item.token] = item
         member.reserve(item, now.ms + self._lease_ms, alone=False)
         self.sent(item, now)
@@ -98,6 +99,7 @@ class Leasing:
         share = self._backlog.shares[item.event.tenant]
         self._backlog.fair.released(share, item.queue, item.planned_us, used_us)
         item.planned_us = 0.0
+        item.recovered = False
         if item.slow:
             item.slow = False
             self._freed()
@@ -125,30 +127,30 @@ class Leasing:
         executor.joined = True
         executor.draining = False
         executor.suspect_ms = 0
-        self._renew(executor, tokens, now)
+        self._abort_stale(executor, tokens)
         self._freed()
 
     def renewed(self, name: str, instance: str, running: int, held: Iterable[int], now: Now) -> None:
         """An executor says what it holds, and which of it it runs."""
         executor = self.crew.member(name)
-        if executor.instance == instance:
-            executor.running = running
-            self._renew(executor, held, now)
+        if executor.instance != instance:
+            return
+        executor.running = running
+        executor.renewed_ms = now.ms
+        held = tuple(held)
+        for token in held:
+            item = executor.held.get(token)
+            if item is not None:
+                item.expires_ms = now.ms + self._lease_ms
+        self._abort_stale(executor, held)
 
     def returned(self, name: str, tokens: Iterable[int], now: Now, *, draining: bool = False) -> None:
         """An executor gives back what it has not begun: its guest takes long, or it is stopping."""
         executor = self.crew.member(name)
-        executor.heard_ms = now.ms
         executor.draining = executor.draining or draining
         for item in self._found(name, tokens):
             self.take_back(item, now)
         executor.stalled = bool(executor.held)
-
-    def heard(self, name: str, now: Now) -> None:
-        """An executor has said something: it is not silent."""
-        executor = self.crew.executors.get(name)
-        if executor is not None:
-            executor.heard_ms = now.ms
 
     # --- What is seen of executors ------------------------------------------------------------------------
 
@@ -185,19 +187,11 @@ class Leasing:
     def _found(self, name: str, tokens: Iterable[int]) -> list[Pending]:
         return [item for item in (self.find(name, token) for token in tokens) if item is not None]
 
-    def _renew(self, executor: Executor, held: Iterable[int], now: Now) -> None:
-        executor.heard_ms = now.ms
-        stale = []
-        for token in held:
-            item = executor.held.get(token)
-            if item is None:
-                stale.append(token)
-            else:
-                item.expires_ms = now.ms + self._lease_ms
-        if (
-            stale
-        ):  # of an earlier run of this listener, or taken from it meanwhile: they cannot count any more
-            self._out(Abort(executor.name, tuple(stale)))
+    def _abort_stale(self, executor: Executor, held: Iterable[int]) -> None:
+        """Has ended what cannot count any more: taken from it, or given by an earlier run of this listener."""
+        stale = tuple(token for token in held if token not in executor.held)
+        if stale:
+            self._out(Abort(executor.name, stale))
 
     def _lose(self, executor: Executor, reason: str, now: Now) -> None:
         """Takes all from a lost executor; only the event that it ran is charged an attempt."""
@@ -223,11 +217,13 @@ class Leasing:
 
     def _expire(self, executor: Executor, now: Now) -> None:
         expired = [item for item in executor.held.values() if item.expires_ms <= now.ms]
-        if expired and now.ms - executor.heard_ms >= self._lease_ms:
+        # NOTE: what it said may have crossed with the delivery, so it counts only some time after that.
+        known_ms = executor.renewed_ms + self._lease_ms - self._lease_ms // 4
+        if any(item.expires_ms >= known_ms for item in expired):
             self._lose(executor, "silent", now)
             self._out(Greet(executor.name))
             return
-        # It is alive and does not renew these: what was sent, or what came of it, was lost on the way.
+        # It has said what it holds without naming these: they, or what came of them, were lost on the way.
         victim = executor.victim()
         for item in expired:
             if item is victim:

@@ -35,7 +35,7 @@ class Pending:
 
     __slots__ = (
         "attempts", "cancelled", "deaths", "due_ms", "estimate", "event", "executor", "expires_ms",
-        "lease_stored", "leased_wall_ms", "phase", "planned_us", "queue", "ready_wall_ms", "route", "seq",
+        "lease_stored", "leased_wall_ms", "phase", "planned_us", "queue", "ready_wall_ms", "recovered", "route", "seq",
         "size_bytes", "slow", "token",
     )  # fmt: skip
 
@@ -54,6 +54,7 @@ class Pending:
         self.executor = ""  # the name of the one that it is leased to
         self.expires_ms = 0
         self.lease_stored = False
+        self.recovered = False  # its lease was given before this listener started
         self.leased_wall_ms = 0
         self.route: Route | None = None  # the one it was leased with
         self.estimate: Estimate | None = None
