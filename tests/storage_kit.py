@@ -19,7 +19,9 @@ DEADLINE_S = 20
 LEASE = Lease(token=7, executor="executor-0", instance="abc")
 
 
-def make_entry(seq: int, *, id: str = "", payload: bytes = b"{}", tenant: str = "acme", **fields: object) -> Entry:
+def make_entry(
+    seq: int, *, id: str = "", payload: bytes = b"{}", tenant: str = "acme", **fields: object
+) -> Entry:
     """An entry whose event is named after its seq."""
     event = Event(
         id=id or f"event-{seq}",
@@ -67,7 +69,14 @@ def settle(entry: Entry, *follow_ups: Entry, **fields: object) -> Settle:
 def bury(entry: Entry, *follow_ups: Entry, reason: str = "attempts", **fields: object) -> Bury:
     """Buries an entry after three attempts."""
     record = make_record(
-        entry.event.id, 3, outcome=Outcome.FAILED, state=State.DEAD, code=9, error="no", reason=reason, **fields
+        entry.event.id,
+        3,
+        outcome=Outcome.FAILED,
+        state=State.DEAD,
+        code=9,
+        error="no",
+        reason=reason,
+        **fields,
     )
     return Bury(entry.seq, 3, 1, reason, record, follow_ups)
 
@@ -77,7 +86,7 @@ class WaitedQueue:
 
     def __init__(self, path: Path, map_bytes: int = 64 * MIB) -> None:
         self._changed = threading.Condition()
-        self.commits: list[tuple[Applied, ...]] = []
+        self._done: dict[int, Applied] = {}
         self.store = EventQueue.open(path, map_bytes=map_bytes, on_commit=self._on_commit)
 
     def __enter__(self) -> Self:
@@ -90,18 +99,14 @@ class WaitedQueue:
 
     def _on_commit(self, applied: Sequence[Applied]) -> None:
         with self._changed:
-            self.commits.append(tuple(applied))
+            self._done.update((id(each.tag), each) for each in applied)
             self._changed.notify_all()
 
     def wait(self, tag: object) -> Applied:
         """What came of the apply with that tag."""
         with self._changed:
-            found = self._changed.wait_for(lambda: self._find(tag), DEADLINE_S)
-        assert found is not None, f"no answer for {tag!r} in time"
-        return found
-
-    def _find(self, tag: object) -> Applied | None:
-        return next((each for commit in self.commits for each in commit if each.tag is tag), None)
+            assert self._changed.wait_for(lambda: id(tag) in self._done, DEADLINE_S), "no answer in time"
+            return self._done.pop(id(tag))
 
     def attempt(self, *changes: Change) -> Applied:
         """Applies changes and waits for what comes of them."""

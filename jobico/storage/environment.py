@@ -10,6 +10,7 @@ Crash safety is LMDB's: pages are copied on write and a commit syncs them before
 them visible, so what a killed process or a power cut leaves is the last committed transaction, whole.
 """
 
+import errno
 import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,6 +35,9 @@ __all__ = ["META", "Environment", "Txn", "unavailable"]
 
 META: Final = "meta"
 
+# More than the header and STORE_READERS_MAX slots of 64 bytes.
+_LOCK_BYTES: Final = 8 * limits.KIB
+
 _open_paths: set[tuple[int, str]] = set()  # (process, real path)
 
 
@@ -41,7 +45,7 @@ def unavailable(path: Path, error: Exception) -> StorageUnavailable:
     """The error to give a caller for what LMDB or the system said of the store at `path`."""
     if isinstance(error, lmdb.MapFullError):
         reason = "its map is full: let the backlog drain, or start it with a larger map"
-    elif isinstance(error, lmdb.DiskError):
+    elif isinstance(error, lmdb.DiskError) or (isinstance(error, OSError) and error.errno == errno.ENOSPC):
         reason = "the disk is full: free some space, it goes on by itself"
     elif isinstance(error, lmdb.ReadonlyError | PermissionError):
         reason = (
@@ -170,6 +174,7 @@ class Environment:
         return env
 
     def _connect(self) -> None:
+        _allocate(self.path / "lock.mdb", _LOCK_BYTES)
         self.raw = lmdb.open(
             str(self.path),
             map_size=self.map_bytes,
@@ -280,6 +285,18 @@ class Environment:
         """Closes the environment; nothing may use it any more."""
         self.raw.close()
         _open_paths.discard(self._key)
+
+
+def _allocate(path: Path, size_bytes: int) -> None:
+    """Makes sure that a file has its blocks on disk.
+
+    SAFETY: LMDB writes its lock file through a map; where the disk is full that ends the process (SIGBUS).
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        os.posix_fallocate(descriptor, 0, size_bytes)
+    finally:
+        os.close(descriptor)
 
 
 def _sync_directory(path: Path) -> None:

@@ -146,7 +146,8 @@ class Writer(Generic[S]):
 
     def _store(self, ops: list[Op[S]]) -> None:
         """Commits ops in one transaction, without those that raise; alone where too many do."""
-        self._set_room(self._reserve.allocate())
+        if not self._reserve.allocate():
+            self._set_available(available=False, reason="the disk has no room for the reserve")
         left = ops
         for _ in range(_RERUNS_MAX):
             left = [op for op in left if not op.done]
@@ -186,7 +187,7 @@ class Writer(Generic[S]):
         """Fails the ops that would grow a store that must not grow; answers the others."""
         growth_bytes = sum(op.size_bytes for op in ops if op.growth)
         if self.available and not self._reserve.has_room(txn, growth_bytes):
-            self._set_room(room=False)
+            self._set_available(available=False, reason="the map is full but for the reserve")
         if self.available:
             return ops
         for op in ops:
@@ -239,10 +240,7 @@ class Writer(Generic[S]):
         self._healthy = False
         self._set_available(available=False, reason=str(error))
 
-    def _set_room(self, room: bool) -> None:
-        self._set_available(available=self._healthy and room, reason="less than the reserve is free")
-
-    def _set_available(self, *, available: bool, reason: str) -> None:
+    def _set_available(self, *, available: bool, reason: str = "") -> None:
         if available == self.available:
             return
         self.available = available
@@ -266,7 +264,8 @@ class Writer(Generic[S]):
         try:
             allocated = self._reserve.allocate()
             txn = self._env.begin()
-            room = allocated and self._reserve.has_room(txn, 0)
+            # NOTE: a quarter more than the reserve, so that a store on the edge does not flap.
+            room = allocated and self._reserve.has_room(txn, self._reserve.size_bytes // 4)
             if self._healthy:
                 txn.raw.abort()
             else:
@@ -277,4 +276,5 @@ class Writer(Generic[S]):
             self._env.recover(number)
             return
         self._healthy = True
-        self._set_room(room)
+        if room:
+            self._set_available(available=True)

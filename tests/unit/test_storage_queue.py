@@ -187,7 +187,9 @@ def test_a_settlement_that_comes_twice_does_nothing_the_second_time(queue: Waite
     ],
     ids=lambda change: type(change).__name__,
 )
-def test_a_change_of_what_is_not_there_answers_false_and_does_nothing(queue: WaitedQueue, change: object) -> None:
+def test_a_change_of_what_is_not_there_answers_false_and_does_nothing(
+    queue: WaitedQueue, change: object
+) -> None:
     assert queue.apply(change) == (False,)  # type: ignore[arg-type]
     assert queue.outbox() == []
     assert queue.entries() == []
