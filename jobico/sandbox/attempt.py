@@ -170,14 +170,18 @@ class LogSink:
         """Takes a piece of a stream that is logged line by line."""
         partial = self._partial.setdefault(stream, bytearray())
         partial += chunk
+        if self._bytes_left <= 0:
+            self.dropped += partial.count(b"\n")
+            self._partial[stream] = partial[partial.rfind(b"\n") + 1 :][:1]
+            return
         if b"\n" in chunk:
             *whole, rest = partial.split(b"\n")
             for line in whole:
                 self.add(LogLevel.INFO, bytes(line.removesuffix(b"\r")))
             self._partial[stream] = bytearray(rest)
-        elif len(partial) > self._bytes_left:
-            self.add(LogLevel.INFO, bytes(partial))
-            self._partial[stream] = bytearray()
+        else:
+            # What is past the bound is never shown: one byte of it is enough to know that the line is cut.
+            del partial[self._bytes_left + 1 :]
 
     def flush(self) -> None:
         """Logs what is left of the streams without an end of line."""

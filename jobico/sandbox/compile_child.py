@@ -1,4 +1,4 @@
-"""The child process that compiles: `python -m jobico.sandbox.compile_child FUNCTION FLAVOUR DIRECTORY`.
+"""The child process that compiles: `python -m jobico.sandbox.compile_child FUNCTION FLAVOUR DIRECTORY CPU_S MEMORY_BYTES`.
 
 Bounds itself before it reads a byte, takes the module on standard input, and leaves `report` and, if the module
 compiles, `code` in the directory. Started by `compiler` alone.
@@ -27,11 +27,11 @@ _OPEN_FILES_MAX: Final = 64
 _NICE: Final = 5
 
 
-def _bound_self() -> None:
+def _bound_self(cpu_s: int, memory_bytes: int) -> None:
     # NOTE: the engine of this process has no pool, which would reserve more address space than this bound.
     for bound, value in (
-        (resource.RLIMIT_AS, limits.COMPILE_MEMORY_BYTES_MAX),
-        (resource.RLIMIT_CPU, limits.COMPILE_CPU_MS_MAX // 1_000),
+        (resource.RLIMIT_AS, memory_bytes),
+        (resource.RLIMIT_CPU, cpu_s),
         (resource.RLIMIT_FSIZE, _FILE_BYTES_MAX),
         (resource.RLIMIT_NOFILE, _OPEN_FILES_MAX),
         (resource.RLIMIT_CORE, 0),
@@ -42,7 +42,6 @@ def _bound_self() -> None:
 
 def main(function: str, flavour: Flavour, directory: Path) -> int:
     """Compiles standard input; answers the exit code."""
-    _bound_self()
     content = sys.stdin.buffer.read(limits.COMPONENT_BYTES_MAX + 1)
     (directory / "report").write_bytes(msgspec.json.encode(_compile(content, function, flavour, directory)))
     return 0
@@ -69,4 +68,5 @@ def _compile(content: bytes, function: str, flavour: Flavour, directory: Path) -
 
 
 if __name__ == "__main__":
+    _bound_self(int(sys.argv[4]), int(sys.argv[5]))
     sys.exit(main(sys.argv[1], Flavour(sys.argv[2]), Path(sys.argv[3])))

@@ -4,6 +4,7 @@ Owns the store, the calls into the guest, and the reading of how they ended. Kno
 """
 
 import ctypes
+import re
 from ctypes import c_uint64, c_void_p
 from typing import Final, NamedTuple
 
@@ -37,6 +38,7 @@ __all__ = [
 _ARGUMENTS_MAX: Final = 8
 _EXPORTS_MAX: Final = 8
 _MASKS: Final = {ValueKind.I32: 0xFFFF_FFFF, ValueKind.I64: 0xFFFF_FFFF_FFFF_FFFF}
+_CAUSE: Final = re.compile(r"wasm trap: (.+)")
 _LINES_LOOKED_AT: Final = 16
 _SIGNS_OF_NO_MEMORY: Final = ("memory allocation of", "MemoryError", "out of memory")
 TRAP_UNREACHABLE, TRAP_INTERRUPT, TRAP_OUT_OF_FUEL, TRAP_OTHER = 9, 10, 11, 255
@@ -184,8 +186,9 @@ def stop_of_failure(attempt: Attempt, code: int | None, message: str) -> Stop:
 
 def _readable(message: str) -> str:
     """A trap's message with the cause before the backtrace."""
-    backtrace, found, cause = message.partition("Caused by:\n    wasm trap: ")
-    return f"{cause.strip()}\n{backtrace.strip()}" if found else message.strip()
+    cause = _CAUSE.search(message)
+    backtrace = message.partition("Caused by:")[0].strip()
+    return f"{cause[1]}\n{backtrace}" if cause else message.strip()
 
 
 def stop_of_exit(attempt: Attempt, code: int) -> Stop:

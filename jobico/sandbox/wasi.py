@@ -22,6 +22,8 @@ __all__ = ["WASI_FUNCTIONS", "WASI_MODULE", "Errno"]
 WASI_MODULE: Final = "wasi_snapshot_preview1"
 _VECTORS_MAX: Final = 1_024
 _SUBSCRIPTIONS_MAX: Final = 1_024
+# Of text that is dropped, how much of a piece is looked through to count its lines.
+_COUNTED_BYTES_MAX: Final = 4_096
 _RANDOM_BLOCK_BYTES: Final = 65_536
 # SECURITY: a fine clock is what timing attacks on a neighbour are made of.
 _CLOCK_RESOLUTION_NS: Final = 1_000_000
@@ -165,7 +167,7 @@ def _write_result(attempt: Attempt, pointer: int, size: int) -> None:
 def _write_log(attempt: Attempt, fd: int, pointer: int, size: int) -> None:
     if not attempt.memory.holds(pointer, size):
         raise BadPointer
-    kept = min(size, attempt.logs.bytes_left + 1)
+    kept = min(size, max(attempt.logs.bytes_left + 1, _COUNTED_BYTES_MAX))
     attempt.logs.write(fd, attempt.memory.read(pointer, kept))
 
 
