@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from jobico import limits
-from jobico.errors import JobicoError, NodeUnavailable, ProtocolError
+from jobico.errors import JobicoError, ProtocolError
 from jobico.logs import Action, get_logger
 from protocol import codec
 from protocol.authorisation import Caller
@@ -184,7 +184,8 @@ class AsyncServer:
             return False
         request = self._gate.request(*received)
         if isinstance(request, list):
-            self._watch.send(request)
+            self._gate.send(request, received[1].tenant if received[1] else "")
+            self._watch.look()
         elif request is not None:
             task = self._loop.create_task(self._carry_out(request))
             self._tasks.add(task)
@@ -192,11 +193,15 @@ class AsyncServer:
         return True
 
     async def _carry_out(self, request: Incoming) -> None:
+        caller = request.caller
         reply: Message | BaseException
         try:
-            if len(self._tasks) > limits.REQUESTS_UNDER_WAY_MAX:
-                raise NodeUnavailable("The node has too many requests under way: ask again later.")
-            reply = await self._handlers[type(request.message)](request.message, request.caller)
+            self._gate.begin(caller)
+            try:
+                reply = await self._handlers[type(request.message)](request.message, caller)
+            finally:
+                self._gate.end(caller)
         except Exception as error:
             reply = error
-        self._watch.send(self._gate.answer(request, reply))
+        self._gate.send(self._gate.answer(request, reply), caller.tenant)
+        self._watch.look()

@@ -68,7 +68,7 @@ class Client:
         key = (endpoint, server_key)
         peer = self._peers.pop(key, None) or _Peer(self._wire, endpoint, server_key)
         try:
-            if not peer.socket.poll(min(reach_ms, _left_ms(deadline_s)), zmq.POLLOUT):
+            if not peer.socket.poll(math.ceil(min(reach_ms, _left_ms(deadline_s))), zmq.POLLOUT):
                 raise peer.unreachable()
             peer.socket.send_multipart(codec.encode(message, correlation=correlation, sender=self._sender))
             if not peer.socket.poll(_left_ms(deadline_s), zmq.POLLIN):

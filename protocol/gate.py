@@ -4,7 +4,9 @@ Both servers (`server.py` on a poll loop, `aio.py` on asyncio) stand on it. Garb
 most once a second; it never raises.
 """
 
+import contextlib
 import time
+from collections import Counter
 from collections.abc import Collection, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -12,12 +14,12 @@ import msgspec
 import zmq
 
 from jobico import limits
-from jobico.errors import Internal, JobicoError, ProtocolError, TooLarge, Unauthenticated
+from jobico.errors import Internal, JobicoError, NodeUnavailable, ProtocolError, TooLarge, Unauthenticated
 from jobico.logs import Action, get_logger
 from protocol import codec
 from protocol.authorisation import LOCAL, Caller, authorise
 from protocol.messages import Failure, Message
-from protocol.sockets import Socket, Wire
+from protocol.sockets import Socket, Wire, try_send
 
 __all__ = ["Gate", "Incoming"]
 
@@ -67,6 +69,9 @@ class Gate:
         self._bytes_max = bytes_max
         self._logged_s = -_LOG_EACH_S
         self._log = get_logger()
+        self._under_way = 0
+        self._tenants_under_way: Counter[str] = Counter()
+        self._unread: dict[str, list[tuple[zmq.MessageTracker, int]]] = {}
         self.refused = 0
 
     def receive(self) -> tuple[list[bytes], Caller | None] | None:
@@ -104,6 +109,50 @@ class Gate:
             # SECURITY: a key that is not let in is cut off, so it hears nothing.
             return None if caller is None else self._failure(envelope, _correlation_of(content), error)
         return Incoming(envelope, correlation, message, caller or LOCAL, begun_s)
+
+    def begin(self, caller: Caller) -> None:
+        """Counts a request as under way, until `end`.
+
+        Raises:
+            NodeUnavailable: there are too many, on this socket or of this tenant.
+        """
+        if self._under_way >= limits.REQUESTS_UNDER_WAY_MAX:
+            raise NodeUnavailable("The node has too many requests under way: ask again later.")
+        if caller.tenant:
+            if self._tenants_under_way[caller.tenant] >= limits.TENANT_REQUESTS_UNDER_WAY_MAX:
+                raise NodeUnavailable("This tenant has too many requests under way: ask again later.")
+            self._tenants_under_way[caller.tenant] += 1
+        self._under_way += 1
+
+    def end(self, caller: Caller) -> None:
+        """Counts a request of that caller as done."""
+        self._under_way -= 1
+        if caller.tenant:
+            self._tenants_under_way[caller.tenant] -= 1
+
+    @property
+    def under_way(self) -> int:
+        """How many requests have begun and not ended."""
+        return self._under_way
+
+    def send(self, frames: list[bytes], tenant: str) -> None:
+        """Sends an answer, unless its peer is gone or does not read.
+
+        SECURITY: ZeroMQ keeps what a connected peer does not read. What a tenant leaves unread is bounded
+        here; nodes and operators are trusted to read.
+        """
+        if not tenant:
+            try_send(self._socket, frames)
+            return
+        unread = [one for one in self._unread.get(tenant, ()) if not one[0].done]
+        if sum(size for _, size in unread) >= limits.TENANT_UNREAD_BYTES_MAX:
+            self.refuse(TooLarge(f"The tenant {tenant!r} does not read the answers that it asked for."))
+        else:
+            with contextlib.suppress(zmq.Again):
+                tracker = self._socket.send_multipart(frames, flags=zmq.DONTWAIT, copy=False, track=True)
+                assert tracker is not None
+                unread.append((tracker, len(frames[-1])))
+        self._unread[tenant] = unread
 
     def answer(self, request: Incoming, reply: Message | BaseException) -> list[bytes]:
         """The frames that answer a request with what its handler returned or raised."""

@@ -17,13 +17,14 @@ import zmq
 import zmq.utils.z85
 
 from jobico.errors import Unauthenticated
-from protocol.authorisation import Caller
+from protocol.authorisation import Caller, Role
 from protocol.key_files import KeyPair, check_key, load_key_pair, load_public_key
 
 __all__ = ["Keyring"]
 
 _ZAP_ENDPOINT: Final = "inproc://zeromq.zap.01"
-_ZAP_DOMAIN: Final = b"jobico"
+_DOMAINS: Final = {b"peers": frozenset(Role), b"nodes": frozenset({Role.NODE})}
+"""The roles that each ZAP domain lets in: where only nodes send, nobody else gets to connect."""
 
 
 class Keyring:
@@ -66,11 +67,11 @@ class Keyring:
         """Who a key belongs to now; None where it is not, or no longer, let in."""
         return self._callers.get(user_id)
 
-    def guard(self, socket: zmq.Socket[bytes]) -> None:
+    def guard(self, socket: zmq.Socket[bytes], *, nodes_only: bool) -> None:
         """Makes a socket that will bind let in only whom this keyring knows."""
         socket.setsockopt(zmq.CURVE_SERVER, 1)
         socket.setsockopt(zmq.CURVE_SECRETKEY, self.own.secret.encode())
-        socket.setsockopt(zmq.ZAP_DOMAIN, _ZAP_DOMAIN)
+        socket.setsockopt(zmq.ZAP_DOMAIN, b"nodes" if nodes_only else b"peers")
         # SECURITY: without this, a socket lets anybody in for as long as no handler answers.
         socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
 
@@ -109,13 +110,9 @@ class Keyring:
     def _verdict(self, request: list[bytes]) -> list[bytes]:
         """The answer to a ZAP request (RFC 27): version, id, domain, address, identity, mechanism, key."""
         identity = request[1] if len(request) > 1 else b""
-        if (
-            len(request) == 7
-            and request[0] == b"1.0"
-            and request[2] == _ZAP_DOMAIN
-            and request[5] == b"CURVE"
-        ):
+        if len(request) == 7 and request[0] == b"1.0" and request[5] == b"CURVE":
             key = zmq.utils.z85.encode(request[6]).decode("ascii")
-            if key in self._callers:
+            caller = self._callers.get(key)
+            if caller is not None and caller.role in _DOMAINS.get(request[2], ()):
                 return [b"1.0", identity, b"200", b"OK", key.encode(), b""]
         return [b"1.0", identity, b"400", b"unknown key", b"", b""]

@@ -24,7 +24,7 @@ from protocol.authorisation import Caller
 from protocol.gate import Gate, Incoming
 from protocol.messages import Message
 from protocol.publishing import Publisher
-from protocol.sockets import Socket, Wire, try_send
+from protocol.sockets import Socket, Wire
 
 __all__ = ["MessageHandler", "Publisher", "Reactor", "RequestHandler", "Timer"]
 
@@ -69,7 +69,6 @@ class Reactor:
         self._count = itertools.count()
         self._calls: deque[Callable[[], None]] = deque()
         self._wakeup = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self._under_way = 0
         self._stop_at: float | None = None
         self._log = get_logger()
         self._lock = threading.Lock()
@@ -90,7 +89,7 @@ class Reactor:
     ) -> None:
         """Answers the requests that come on a `rep` with the handler of their type."""
         gate = self._gate(socket, handlers, bytes_max, trusted=False)
-        self._on_readable(socket, lambda: self._requests(socket, gate, handlers))
+        self._on_readable(socket, lambda: self._requests(gate, handlers))
 
     def on_message(
         self, socket: Socket, handlers: Mapping[type[Message], MessageHandler], *, topics: bool = False
@@ -160,7 +159,7 @@ class Reactor:
             for socket in [one for one in self._ready if one != self._wakeup]:
                 self._ready.pop(socket)
                 self._poller.unregister(socket)
-            while self._under_way and time.monotonic() < self._stop_at:
+            while any(gate.under_way for gate in self._gates) and time.monotonic() < self._stop_at:
                 self._turn()
         finally:
             with self._lock:
@@ -222,33 +221,37 @@ class Reactor:
             if message is not None:
                 self._guarded(lambda message=message: handlers[type(message)](message))  # type: ignore[misc]
 
-    def _requests(self, socket: Socket, gate: Gate, handlers: Mapping[type[Message], RequestHandler]) -> None:
+    def _requests(self, gate: Gate, handlers: Mapping[type[Message], RequestHandler]) -> None:
         for _ in range(_BURST):
             received = gate.receive()
             if received is None:
                 return
             request = gate.request(*received)
-            if isinstance(request, list):
-                try_send(socket, request)
+            if isinstance(request, Incoming):
+                self._carry_out(gate, request, handlers[type(request.message)])
             elif request is not None:
-                self._carry_out(socket, gate, request, handlers[type(request.message)])
+                gate.send(request, received[1].tenant if received[1] else "")
 
-    def _carry_out(self, socket: Socket, gate: Gate, request: Incoming, handler: RequestHandler) -> None:
+    def _carry_out(self, gate: Gate, request: Incoming, handler: RequestHandler) -> None:
+        caller = request.caller
         reply: Message | Future[Message] | BaseException
         try:
-            if self._under_way >= limits.REQUESTS_UNDER_WAY_MAX:
-                raise NodeUnavailable("The node has too many requests under way: ask again later.")
-            reply = handler(request.message, request.caller)
+            gate.begin(caller)
+        except NodeUnavailable as error:
+            gate.send(gate.answer(request, error), caller.tenant)
+            return
+        try:
+            reply = handler(request.message, caller)
         except Exception as error:
             reply = error
         if not isinstance(reply, Future):
-            try_send(socket, gate.answer(request, reply))
+            gate.end(caller)
+            gate.send(gate.answer(request, reply), caller.tenant)
             return
-        self._under_way += 1
 
         def finish(future: "Future[Message]") -> None:
-            self._under_way -= 1
+            gate.end(caller)
             error = future.exception() if not future.cancelled() else NodeUnavailable("The node is stopping.")
-            try_send(socket, gate.answer(request, error or future.result()))
+            gate.send(gate.answer(request, error or future.result()), caller.tenant)
 
         reply.add_done_callback(lambda future: self.call_soon_threadsafe(lambda: finish(future)))

@@ -127,11 +127,16 @@ class Wire:
         NOTE: it is a ROUTER, which those peers cannot tell from a REP: an answer that takes long does not
         hold back the next, and a message without an envelope is seen and counted.
         """
-        return self._bind(zmq.ROUTER, endpoint, bytes_max)
+        socket = self._new(zmq.ROUTER, endpoint, bytes_max)
+        # SECURITY: this bounds what one connection makes this process hold before it is read.
+        requests = max(2, limits.REQUESTS_RECEIVED_BYTES_MAX // bytes_max)
+        socket.setsockopt(zmq.RCVHWM, min(requests, limits.SOCKET_HWM))
+        socket.copy_threshold = 0  # so that what a peer has not read yet is known
+        return self._bound(socket, endpoint)
 
     def pull(self, endpoint: str, *, bytes_max: int = limits.MESSAGE_BYTES_MAX) -> Socket:
-        """Binds a PULL."""
-        return self._bind(zmq.PULL, endpoint, bytes_max)
+        """Binds a PULL; with `tcp`, only nodes get to connect."""
+        return self._bound(self._new(zmq.PULL, endpoint, bytes_max), endpoint, nodes_only=True)
 
     def pub(self, endpoint: str) -> Socket:
         """Binds a PUB whose subscriptions are checked: it must be given to a `server.Publisher`."""
@@ -201,13 +206,10 @@ class Wire:
             socket.setsockopt(option, value)
         return socket
 
-    def _bind(self, kind: int, endpoint: str, bytes_max: int) -> Socket:
-        return self._bound(self._new(kind, endpoint, bytes_max), endpoint)
-
-    def _bound(self, socket: Socket, endpoint: str) -> Socket:
+    def _bound(self, socket: Socket, endpoint: str, *, nodes_only: bool = False) -> Socket:
         try:
             if self.keyring is not None:
-                self.keyring.guard(socket)
+                self.keyring.guard(socket, nodes_only=nodes_only)
             if endpoint.startswith("ipc://"):
                 self._claim(Path(endpoint.removeprefix("ipc://")), socket)
             socket.bind(endpoint)

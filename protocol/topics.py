@@ -3,8 +3,8 @@
     c/          control: every change
     x/TENANT/   recorder: the records of one tenant
 
-A subscription is to all topics that begin with it. A name cannot hold the `/` (`jobico.ids.check_name`), so the
-topic of one tenant never begins with that of another.
+A subscription is to all topics that begin with it. A name cannot hold the `/` (`jobico.ids.check_name`), so
+the topic of one tenant never begins with that of another.
 """
 
 from typing import Final

@@ -106,6 +106,10 @@ class Watch:
             self._schedule()
         return True
 
+    def look(self) -> None:
+        """Looks at the socket soon: to be called after it was used otherwise than through here."""
+        self._schedule()
+
     def close(self) -> None:
         """Watches no more; the socket stays open."""
         if not self._closed:

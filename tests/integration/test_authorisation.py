@@ -19,7 +19,7 @@ from protocol.messages import MESSAGES, Message, Recorded, Request
 from protocol.publishing import Publisher
 from protocol.security import Keyring
 from protocol.server import Reactor
-from protocol.sockets import advertised
+from protocol.sockets import Monitor, PeerEvent, advertised, try_send
 from protocol.subscribing import Subscriber
 from protocol.topics import CONTROL_TOPIC, feed_topic
 
@@ -64,6 +64,7 @@ TABLE = """
     event.list        y     y       o     o
     event.cancel      n     y       o     n
     event.emit        y     n       n     n
+    event.post        n     y       o     n
     dead.list         y     y       o     o
     dead.replay       n     y       o     n
     dead.purge        n     y       o     n
@@ -176,16 +177,25 @@ def test_every_request_is_answered_or_refused_as_the_table_says(platform: Platfo
     client.close()
 
 
-@pytest.mark.parametrize("role", ROLES)
-def test_every_message_between_nodes_is_taken_or_dropped_as_the_table_says(
-    platform: Platform, role: str
-) -> None:
-    push = platform.wire_of(role).push(platform.pull)
-    taken = [sample(MESSAGES[name]) for name in POSTED if CELLS[name, role] == "y"]
+def test_every_message_between_nodes_is_taken_from_nodes(platform: Platform) -> None:
+    push = platform.wire_of("node").push(platform.pull)
     for name in POSTED:
         push.send_multipart(codec.encode(sample(MESSAGES[name])))
-    until(lambda: len(platform.took) + platform.reactor.refused == len(POSTED))
-    assert platform.took == taken
+    until(lambda: len(platform.took) == len(POSTED))
+    assert platform.took == [sample(MESSAGES[name]) for name in POSTED if CELLS[name, "node"] == "y"]
+    push.close(linger=0)
+
+
+@pytest.mark.parametrize("role", ["operator", "admin", "read", "stranger"])
+def test_who_is_no_node_does_not_get_to_connect_where_nodes_post(platform: Platform, role: str) -> None:
+    assert not any(CELLS[name, role] != "n" for name in POSTED if role in ROLES)
+    push = platform.wire_of(role).push(platform.pull)
+    monitor = Monitor(push)
+    told: list[PeerEvent] = []
+    until(lambda: told.extend(monitor.read()) or told)
+    assert told[0] == PeerEvent.REFUSED
+    assert not try_send(push, codec.encode(sample(MESSAGES["settlements"])))
+    monitor.close()
     push.close(linger=0)
 
 
