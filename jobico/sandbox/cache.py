@@ -30,7 +30,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
@@ -43,7 +43,7 @@ from jobico.sandbox.bindings import VERSION
 from jobico.sandbox.compiler import compile_module
 from jobico.sandbox.config import Flavour, config_tag
 
-__all__ = ["Compiled", "ModuleCache"]
+__all__ = ["Compile", "Compiled", "ModuleCache"]
 
 _KEY_BYTES: Final = 32
 _READ_BYTES: Final = 1 << 20
@@ -57,11 +57,23 @@ class Compiled(NamedTuple):
     is_component: bool
 
 
+class Compile(Protocol):
+    """Compiles a module into a directory, as `compile_module` does in a child process."""
+
+    def __call__(self, content: bytes, *, function: str, flavour: Flavour, into: Path) -> ModuleReport:
+        """Leaves the file `code` in `into` if the module compiles."""
+        ...
+
+
 class ModuleCache:
     """Compiled modules by digest; compiles what it lacks in a child process."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, compile_module: Compile = compile_module) -> None:
         """Opens the cache, making the directory where there is none.
+
+        Args:
+            directory: Where it is; this user's alone.
+            compile_module: What compiles; tools that trust their modules may do so without a child.
 
         Raises:
             Internal: the directory is somebody else's, or others may write to it.
@@ -70,6 +82,7 @@ class ModuleCache:
         _check_private(directory)
         self._entries = directory / f"{VERSION}-{config_tag()}"
         self._entries.mkdir(mode=0o700, exist_ok=True)
+        self._compile_module = compile_module
         self._key = _read_key(directory / "key")
 
     @property
@@ -122,7 +135,7 @@ class ModuleCache:
         with tempfile.TemporaryDirectory(prefix=".new-", dir=self._entries) as scratch:
             made = Path(scratch) / "entry"
             made.mkdir(mode=0o700)
-            report = compile_module(content, function=function, flavour=flavour, into=made)
+            report = self._compile_module(content, function=function, flavour=flavour, into=made)
             if (made / "code").exists():
                 (made / "function").write_text(function)
                 (made / "report").write_bytes(msgspec.json.encode(report))

@@ -51,13 +51,13 @@ class Sandbox:
     Use from any thread; `run` waits its turn. `abort` and `overdue_ms` are for other threads while it runs.
     """
 
-    def __init__(self, cache_dir: Path) -> None:
+    def __init__(self, cache: Path | ModuleCache) -> None:
         """Opens the cache of compiled modules.
 
         Args:
-            cache_dir: Where it is; this user's alone.
+            cache: The cache, or the directory where it is or will be; this user's alone.
         """
-        self.cache = ModuleCache(cache_dir)
+        self.cache = cache if isinstance(cache, ModuleCache) else ModuleCache(cache)
         self._programs = Programs(self.cache)
         self._deadline = Deadline()
         self._seed_key = hmac.digest(self.cache.key, b"random_get", hashlib.sha256)
