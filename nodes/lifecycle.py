@@ -208,12 +208,12 @@ class Beat:
             client.close()
 
     def _beat(self, client: Client) -> None:
+        node = self._describe()
+        # NOTE: where the whole platform stops, control may have stopped first, and must not hold up the rest.
+        timeout_ms = _GOODBYE_TIMEOUT_MS if node.draining else _BEAT_TIMEOUT_MS
         try:
             seen = client.call(
-                self._endpoint,
-                Heartbeat(node=self._describe()),
-                timeout_ms=_BEAT_TIMEOUT_MS,
-                reach_ms=_REACH_MS,
+                self._endpoint, Heartbeat(node=node), timeout_ms=timeout_ms, reach_ms=_REACH_MS
             )
         except JobicoError as error:
             if not self._away:

@@ -193,7 +193,7 @@ class _Wanted(NamedTuple):
             )
         if current is not None and not self.update:
             raise AlreadyExists(
-                f"{current.definition.tenant!r} has the job {current.definition.id!r} at revision {previous}: "
+                f"{current.definition.tenant!r} has the job {current.definition.id!r} (revision {previous}): "
                 "deploy with --update to replace it."
             )
         revision = Revision(
