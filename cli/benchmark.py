@@ -18,9 +18,10 @@ from urllib.parse import urlsplit
 import msgspec
 
 from cli.deploy import deploy_file
+from cli.files import examples_dir
 from cli.load import LoadResult, percentile, post_request, run_load
 from cli.session import Session, new_request_id
-from jobico.errors import DeadlineExceeded, Internal, JobicoError
+from jobico.errors import DeadlineExceeded, JobicoError
 from jobico.event import Record
 from protocol import codec
 from protocol.messages import CreateKey, CreateTenant, DeleteTenant, Feed, GetTotals
@@ -85,7 +86,7 @@ def deployed(session: Session) -> Iterator[Target]:
     session.control(CreateTenant(request_id=new_request_id(), name=tenant))
     try:
         with tempfile.TemporaryDirectory(prefix="jobico-bench-") as folder:
-            for path in _files().iterdir():
+            for path in (examples_dir() / "bench").iterdir():
                 shutil.copy(path, folder)
             definition = Path(folder) / "bench.yaml"
             definition.write_text(definition.read_text().replace("tenant: bench", f"tenant: {tenant}"))
@@ -97,15 +98,6 @@ def deployed(session: Session) -> Iterator[Target]:
         yield Target(address.hostname, address.port, tenant, key)
     finally:
         session.control(DeleteTenant(request_id=new_request_id(), name=tenant))
-
-
-def _files() -> Path:
-    """The benchmark's job: beside this file in a wheel, at the root of a checkout."""
-    here = Path(__file__).resolve().parent
-    for path in (here / "examples" / "bench", here.parent / "examples" / "bench"):
-        if path.is_dir():
-            return path
-    raise Internal(f"examples/bench is missing from this installation ({here}): install Jobico again.")
 
 
 class Bench:

@@ -1,16 +1,43 @@
 """Tenants' secrets as a node needs them: kept sealed as control's table has them, opened only when used."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 
-__all__ = ["Open", "SecretTable", "nothing_opens"]
+from jobico.errors import CorruptRecord, JobicoError
+from jobico.logs import Action, get_logger
+from jobico.sealing import unseal_secret
+from protocol.key_files import load_sealing_keys
 
-Open = Callable[[bytes], Sequence[bytes]]
-"""Opens a sealed row to its live values, newest first: one, or during a rotation two."""
+__all__ = ["Open", "SecretTable", "nothing_opens", "opening"]
+
+Open = Callable[[str, str, bytes], Sequence[bytes]]
+"""Opens the sealed row of (tenant, name) to its live values, newest first: one, or during a rotation two."""
 
 
-def nothing_opens(_sealed: bytes) -> Sequence[bytes]:
+def nothing_opens(_tenant: str, _name: str, _sealed: bytes) -> Sequence[bytes]:
     """An `Open` for a node that was given no key: every secret is as good as not set."""
     return ()
+
+
+def opening(keys_dir: Path) -> Open:
+    """An `Open` with the sealing keys of that directory, read at first use and when a row asks for others."""
+    keys: tuple[bytes, ...] = ()
+
+    def open_sealed(tenant: str, name: str, sealed: bytes) -> Sequence[bytes]:
+        nonlocal keys
+        try:
+            return unseal_secret(keys, sealed, tenant=tenant, name=name)
+        except CorruptRecord:
+            pass
+        try:
+            keys = load_sealing_keys(keys_dir)
+            return unseal_secret(keys, sealed, tenant=tenant, name=name)
+        except JobicoError as error:
+            # SECURITY: one that does not open is as good as not set, and what asks for it is refused.
+            get_logger().error(error.message, action=Action.RECORD_QUARANTINED, tenant=tenant, secret=name)
+            return ()
+
+    return open_sealed
 
 
 class SecretTable:
@@ -38,7 +65,7 @@ class SecretTable:
     def values(self, tenant: str, name: str) -> Sequence[bytes]:
         """The live values of a secret; none where it is not set."""
         sealed = self._sealed.get(f"{tenant}/{name}")
-        return () if sealed is None else self._open(sealed)
+        return () if sealed is None else self._open(tenant, name, sealed)
 
     def resolve(self, tenant: str, names: Iterable[str]) -> dict[str, str]:
         """The newest value of each secret as text; those that are not set are left out."""

@@ -96,6 +96,10 @@ class _Everything(NamedTuple):
     revisions: Mapping[tuple[str, str], Revision]
 
 
+class _Fence(NamedTuple):
+    reached: Callable[[], None]
+
+
 class RouteLoader:
     """Turns revisions into a `Directory` and publishes each new one, in the thread that calls `run`.
 
@@ -114,7 +118,7 @@ class RouteLoader:
         self._make_schemas = schemas
         self._publish = publish
         self._close = close
-        self._inbox: queue.SimpleQueue[_Job | _Everything | None] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[_Job | _Everything | _Fence | None] = queue.SimpleQueue()
         self._routes = Routes.build(())
         self._current: dict[tuple[str, str], Revision] = {}
         self._pending: dict[tuple[str, str], Revision] = {}
@@ -127,6 +131,10 @@ class RouteLoader:
     def replace(self, revisions: Mapping[tuple[str, str], Revision]) -> None:
         """Brings these revisions into force and withdraws all other jobs."""
         self._inbox.put(_Everything(revisions))
+
+    def fence(self, reached: Callable[[], None]) -> None:
+        """Has `reached` called, in the thread of `run`, once all that was put in before is published."""
+        self._inbox.put(_Fence(reached))
 
     def stop(self) -> None:
         """Has `run` return."""
@@ -142,6 +150,9 @@ class RouteLoader:
                 item = _Everything({**self._current, **self._pending})
             if item is None:
                 break
+            if isinstance(item, _Fence):
+                item.reached()
+                continue
             changed = (
                 self._load_all(schemas, item) if isinstance(item, _Everything) else self._load(schemas, *item)
             )

@@ -33,7 +33,8 @@ from nodes.listener.requests import RequestHandlers
 from nodes.listener.tracking import Tracker
 from nodes.peers import Peer
 from nodes.peers import Peers as Registry
-from protocol.aio import AsyncClient, AsyncServer
+from protocol.aio import AsyncClient, AsyncHandler, AsyncServer
+from protocol.messages import Message
 from protocol.sockets import Wire, advertised, endpoint
 
 __all__ = ["Dispatcher"]
@@ -64,6 +65,7 @@ class Dispatcher:
         node_name: Of this listener.
         instance: Of this run of it.
         rng: Where the jitter of retries comes from.
+        handlers: Of requests on the listener's REP that others answer; they win over its own.
     """
 
     def __init__(  # noqa: PLR0917 - made in one place
@@ -76,6 +78,7 @@ class Dispatcher:
         instance: str,
         *,
         rng: random.Random | None = None,
+        handlers: Mapping[type[Message], AsyncHandler] | None = None,
     ) -> None:
         self._settings = settings
         self._wire = wire
@@ -84,6 +87,7 @@ class Dispatcher:
         self._name = node_name
         self._instance = instance
         self._rng = rng or random.Random()  # noqa: S311 - jitter is no secret
+        self._handlers = dict(handlers or {})
         self._registry = Registry(settings)
         self._log = get_logger()
         self._endpoints: dict[str, str] = {}
@@ -141,7 +145,7 @@ class Dispatcher:
         )
         rep = self._wire.rep(endpoint(self._settings, self._name, "rep"))
         handlers = RequestHandlers(self._name, self, self._queue, self._clock).table()
-        self._server = AsyncServer(self._wire, rep, handlers)
+        self._server = AsyncServer(self._wire, rep, {**handlers, **self._handlers})
         self._sockets = (pull, rep)
         self._endpoints = {
             "settlements": advertised(self._settings, pull),

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
+from jobico import __version__
 from jobico.clock import SystemClock
 from jobico.errors import DeadlineExceeded, NodeUnavailable
 from jobico.event import EventStatus
@@ -24,18 +25,21 @@ from nodes.listener.credentials import Credentials
 from nodes.listener.directory import Directory, RouteLoader, SchemaCache
 from nodes.listener.dispatcher import Dispatcher
 from nodes.listener.intake import Intake
+from nodes.listener.query import PostQuery
 from nodes.metrics import ListenerMetrics
 from nodes.peers import Peers
-from nodes.secrets import SecretTable, nothing_opens
+from nodes.secrets import SecretTable, opening
 from nodes.snapshot import Follower, Tables
+from protocol.authorisation import Caller
 from protocol.client import Client
-from protocol.messages import GetArtifact
+from protocol.messages import EventsPosted, GetArtifact, Message, Ping, Pong, PostEvents
 from protocol.sockets import Wire
 
 __all__ = ["Service"]
 
 _FIRST_ROUTES_S: Final = 10.0  # how long a start waits for the routes of its last snapshot
 _READY_POLL_S: Final = 0.25
+_PING_S: Final = 0.5
 _FETCH_TIMEOUT_MS: Final = 2_000
 
 
@@ -51,10 +55,16 @@ class Service:
         self._wire = Wire(settings, self.name)
         self._node = Node(settings, "listener", self._wire, self.name)
         self._dispatcher = Dispatcher(
-            settings, self._wire, self._data_dir / "queue", SystemClock(), self.name, self._node.instance
+            settings,
+            self._wire,
+            self._data_dir / "queue",
+            SystemClock(),
+            self.name,
+            self._node.instance,
+            handlers={Ping: self._ping, PostEvents: self._post},
         )
         self._peers = Peers(settings)
-        self._secrets = SecretTable(nothing_opens)
+        self._secrets = SecretTable(opening(settings.keys_dir))
         self.intake = Intake(self._dispatcher, self._secrets)
         self.metrics = ListenerMetrics(self._dispatcher.load, self._known_nodes)
         self._tenants: dict[str, TenantInfo] = {}
@@ -67,6 +77,7 @@ class Service:
         )
         self._beat = Beat(settings, self._wire, self._node.info, self._follower.seen)
         self._client: Client | None = None
+        self._reached_seq = 0
 
     @property
     def failed(self) -> bool:
@@ -172,6 +183,27 @@ class Service:
         content = self._schemas.kept(digest) if digest is not None else None
         return None if content is None else msgspec.json.decode(content)
 
+    # --- Requests on the node's own socket ---
+
+    async def _ping(self, _request: Ping, _caller: Caller) -> Message:
+        """Tells up to which change of control's tables requests are judged by."""
+        seq = self._follower.seq
+        reached = self._loop.create_future()
+        self._loader.fence(lambda: self._call_soon(_resolve, reached))
+        try:
+            await asyncio.wait_for(reached, _PING_S)
+        except TimeoutError:
+            seq = self._reached_seq  # the loader waits for the repository
+        self._reached_seq = max(self._reached_seq, seq)
+        return Pong(node=self.name, ready=self._node.ready, version=__version__, seq=self._reached_seq)
+
+    async def _post(self, request: PostEvents, caller: Caller) -> Message:
+        """Takes events from whom the socket has let in."""
+        caller.check_tenant(request.tenant)
+        admission = self.intake.admit_trusted(request.tenant, request.event)
+        accepted = await self.intake.take(admission, request.body, PostQuery(), request.request_id)
+        return EventsPosted(ids=accepted.ids)
+
     async def _watch_readiness(self) -> None:
         while True:
             self._node.set_ready(not self.unready_reason())
@@ -270,6 +302,11 @@ def _recorder_away() -> Iterator[None]:
         raise NodeUnavailable(
             "What came of events that have ended cannot be looked up now; ask again."
         ) from error
+
+
+def _resolve(future: "asyncio.Future[None]") -> None:
+    if not future.done():
+        future.set_result(None)
 
 
 def _put(table: dict[str, Any], key: str, value: Any) -> None:
