@@ -28,9 +28,11 @@ from jobico.definition import (
     VerifyScheme,
 )
 from jobico.ids import digest_of
+from jobico.sealing import seal_secret
 from jobico.settings import Settings
 from jobico.tenancy import KeyInfo, TenantInfo
 from nodes.snapshot import write_snapshot
+from protocol.key_files import load_sealing_keys, make_sealing_key
 from protocol.messages import ControlSnapshot
 
 SCHEMA = (
@@ -38,6 +40,8 @@ SCHEMA = (
     b' "properties": {"customerId": {"type": "string"}, "amount": {"type": "number", "minimum": 0}}}'
 )
 GOOD = {"customerId": "c-1", "amount": 3}
+HOOKS = ("hook-new", "hook-old")
+"""The live values of the secret that signs the event `signed` of acme: it is being rotated."""
 TENANTS = ("acme", "globex")
 ROLES = ("admin", "send", "read")
 MAIN = (
@@ -186,7 +190,10 @@ def running_listener(home: Path, *, wait: bool = True, **variables: str) -> Iter
     """Runs a listener on a seeded data directory; SIGTERM at the end must end it with 0 in time."""
     port = free_port()
     settings = Settings(home=str(home), http_port=port, drain_ms=2_000)
-    seed(settings)
+    make_sealing_key(settings.keys_dir)
+    keys = load_sealing_keys(settings.keys_dir)
+    values = [hook.encode() for hook in HOOKS]
+    seed(settings, {"acme/HOOK": seal_secret(keys, values, tenant="acme", name="HOOK")})
     environ = {**os.environ, **settings.to_environ(), **variables}
     with open(home / "listener.log", "ab") as log:
         process = subprocess.Popen([sys.executable, "-c", MAIN], env=environ, stdout=log, stderr=log)

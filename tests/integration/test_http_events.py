@@ -1,18 +1,24 @@
 """Posting and asking over HTTP: what each kind of request is answered."""
 
+import hashlib
+import hmac
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from http_listener import GOOD, Listener, bearer, running_listener
+from http_listener import GOOD, HOOKS, Listener, bearer, running_listener
 
 from jobico import limits
+from jobico.errors import NotFound, SchemaViolation
 from jobico.ids import new_event_id, parse_event_id
+from protocol.client import Client
+from protocol.messages import Ping, PostEvents
+from protocol.sockets import Wire, endpoint
 
 JSON = {"Content-Type": "application/json"}
 
@@ -178,6 +184,16 @@ def test_another_method_is_405_and_says_which_there_are(listener: Listener) -> N
     assert {"GET", "POST", "DELETE"} <= set(response.headers["allow"].split(", "))
 
 
+def signed_post(
+    listener: Listener, secret: str, *, tenant: str = "acme", delivery: str = ""
+) -> httpx.Response:
+    """Posts as GitHub does."""
+    body = json.dumps(GOOD).encode()
+    signature = hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+    headers = {**JSON, "X-Hub-Signature-256": f"sha256={signature}", "X-GitHub-Delivery": delivery}
+    return httpx.post(f"{listener.url}/events/{tenant}/signed", content=body, headers=headers)
+
+
 class TestIdempotency:
     def test_the_same_key_and_body_give_the_first_answer(self, listener: Listener) -> None:
         headers = {"Idempotency-Key": "k-1"}
@@ -267,11 +283,21 @@ class TestCredentials:
     def test_an_event_that_verifies_nothing_is_open_to_all(self, listener: Listener) -> None:
         assert httpx.post(listener.url + "/events/acme/open", json=GOOD).status_code == 202
 
-    def test_a_signed_event_whose_secret_is_not_set_takes_nobody_but_a_key(self, listener: Listener) -> None:
-        url = listener.url + "/events/acme/signed"
-        signature = {"X-Hub-Signature-256": "sha256=" + "0" * 64}
-        check_problem(httpx.post(url, json=GOOD, headers=signature), 401, "unauthenticated")
-        assert httpx.post(url, json=GOOD, headers=bearer()).status_code == 202
+    @pytest.mark.parametrize("secret", HOOKS)
+    def test_a_signed_event_takes_every_live_secret(self, listener: Listener, secret: str) -> None:
+        assert signed_post(listener, secret).status_code == 202
+
+    def test_a_signed_event_takes_no_other_secret_and_no_other_tenants(self, listener: Listener) -> None:
+        check_problem(signed_post(listener, "hook-older"), 401, "unauthenticated")
+        check_problem(signed_post(listener, HOOKS[0], tenant="globex"), 401, "unauthenticated")
+
+    def test_a_signed_event_also_takes_a_key(self, listener: Listener) -> None:
+        assert listener.post(path="/events/acme/signed").status_code == 202
+
+    def test_a_delivery_that_is_repeated_is_one_event(self, listener: Listener) -> None:
+        first, again = (signed_post(listener, HOOKS[0], delivery="d-1") for _ in range(2))
+        assert first.json() == again.json()
+        assert again.headers["idempotency-replayed"] == "true"
 
 
 class TestCancel:
@@ -362,3 +388,38 @@ class TestMachines:
         schema = document["components"]["schemas"]["event.customer"]
         assert schema["required"] == ["customerId"]
         assert "globex" not in json.dumps(document)
+
+
+class TestNodeSocket:
+    """The listener's own socket, through which the command line posts."""
+
+    @pytest.fixture
+    def ask(self, listener: Listener) -> Iterator[Callable[[Any], Any]]:
+        with Wire(listener.settings, "cli") as wire:
+            client = Client(wire, "test")
+            yield lambda message: client.call(endpoint(listener.settings, "listener", "rep"), message)
+            client.close()
+
+    def test_posting_there_is_judged_as_over_http(
+        self, listener: Listener, ask: Callable[[Any], Any]
+    ) -> None:
+        def post(event: str, body: bytes) -> Any:
+            return ask(PostEvents(request_id=new_event_id(), tenant="acme", event=event, body=body))
+
+        (posted,) = post("customer", b'{"customerId": "c"}').ids
+        assert httpx.get(f"{listener.url}/events/acme/{posted}", headers=bearer()).status_code == 200
+        assert len(post("customer", b'{"data": [{"customerId": "c"}, {"customerId": "d"}]}').ids) == 2
+        with pytest.raises(SchemaViolation):
+            post("customer", b"{}")
+        with pytest.raises(NotFound):
+            post("inner", b"{}")
+        with pytest.raises(NotFound):
+            post("nope", b"{}")
+
+    def test_the_same_request_is_one_event(self, ask: Callable[[Any], Any]) -> None:
+        request = PostEvents(request_id="r-1", tenant="acme", event="open", body=b"1")
+        assert ask(request) == ask(request)
+
+    def test_a_ping_tells_what_change_is_in_force(self, ask: Callable[[Any], Any]) -> None:
+        pong = ask(Ping())
+        assert (pong.ready, pong.seq) == (True, 1)
