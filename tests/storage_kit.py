@@ -20,11 +20,11 @@ LEASE = Lease(token=7, executor="executor-0", instance="abc")
 
 
 def make_entry(
-    seq: int, *, id: str = "", payload: bytes = b"{}", tenant: str = "acme", **fields: object
+    seq: int, *, event_id: str = "", payload: bytes = b"{}", tenant: str = "acme", **fields: object
 ) -> Entry:
     """An entry whose event is named after its seq."""
     event = Event(
-        id=id or f"event-{seq}",
+        id=event_id or f"event-{seq}",
         tenant=tenant,
         event="registration",
         job="customers",
@@ -35,7 +35,7 @@ def make_entry(
     return Entry(seq, event, **fields)  # type: ignore[arg-type]
 
 
-def make_record(id: str = "event-1", attempt: int = 1, **fields: object) -> Record:
+def make_record(event_id: str = "event-1", attempt: int = 1, **fields: object) -> Record:
     """A record of a successful attempt, but for the fields given."""
     values: dict[str, object] = {
         "tenant": "acme",
@@ -53,7 +53,7 @@ def make_record(id: str = "event-1", attempt: int = 1, **fields: object) -> Reco
         "listener": "listener",
         "executor": "executor-0",
     }
-    return Record(id=id, attempt=attempt, **(values | fields))  # type: ignore[arg-type]
+    return Record(id=event_id, attempt=attempt, **(values | fields))  # type: ignore[arg-type]
 
 
 def accept(*entries: Entry) -> Accept:
@@ -133,7 +133,8 @@ class WaitedQueue:
 def damage(path: Path, table: str, key: bytes, at: int = -1) -> None:
     """Flips one bit of a stored value of a store that nobody has open; `at` is the byte."""
     with lmdb.open(str(path), max_dbs=32, map_size=64 * MIB) as env:
-        with env.begin(write=True, db=env.open_db(table.encode())) as txn:
-            value = bytearray(txn.get(key))
+        rows = env.open_db(table.encode())
+        with env.begin(write=True, db=rows) as txn:
+            value = bytearray(txn.get(key) or b"")
             value[at] ^= 0x10
             txn.put(key, bytes(value))

@@ -56,7 +56,7 @@ def test_the_directory_and_its_files_are_the_users_alone(env: Environment) -> No
 
 def test_a_store_of_another_kind_is_refused_with_what_to_do(tmp_path: Path) -> None:
     Environment.open(tmp_path, LAYOUT, map_bytes=MIB).close()
-    with pytest.raises(StoreVersion, match="kind 'sample', not 'other'.*JOBICO_HOME"):
+    with pytest.raises(StoreVersion, match=r"kind 'sample', not 'other'.*JOBICO_HOME"):
         Environment.open(tmp_path, Layout("other", 3, LAYOUT.tables), map_bytes=MIB)
 
 
@@ -238,6 +238,6 @@ def test_items_reversed_stay_within_their_prefix(env: Environment, writer: Write
     with env.read() as txn:
         assert [key for key, _ in txn.items_reversed("rows", b"b")] == [b"b\xff", b"b3", b"b2", b"b1"]
         assert [key for key, _ in txn.items_reversed("rows", b"b", before=b"b3")] == [b"b2", b"b1"]
-        assert [key for key, _ in txn.items_reversed("rows")][0] == b"c1"
+        assert next(txn.items_reversed("rows"))[0] == b"c1"
         assert list(txn.items_reversed("rows", b"z")) == []
         assert [key for key, _ in txn.items("rows", b"b", start=b"b2")] == [b"b2", b"b3", b"b\xff"]

@@ -69,7 +69,7 @@ def test_what_an_entry_has_been_through_is_stored_with_it(queue: WaitedQueue) ->
 def test_a_sequence_number_is_never_taken_twice(queue: WaitedQueue) -> None:
     queue.apply(accept(make_entry(3)))
     with pytest.raises(Internal, match="Sequence number 3"):
-        queue.apply(accept(make_entry(3, id="other")))
+        queue.apply(accept(make_entry(3, event_id="other")))
     assert [entry.event.id for entry in queue.entries()] == ["event-3"]
 
 
@@ -158,7 +158,7 @@ def test_a_batch_of_a_thousand_ids_is_kept_under_its_key(queue: WaitedQueue) -> 
 
 
 def test_a_settlement_removes_the_event_for_its_record_and_follow_ups(queue: WaitedQueue) -> None:
-    entry, follow_up = make_entry(1), make_entry(2, id="next", payload=b"[1]")
+    entry, follow_up = make_entry(1), make_entry(2, event_id="next", payload=b"[1]")
     queue.apply(accept(entry))
     assert queue.apply(settle(entry, follow_up)) == (True,)
     assert [each.event.id for each in queue.entries()] == ["next"]
@@ -286,7 +286,7 @@ def test_the_latest_record_of_an_id_is_the_one_that_is_found(queue: WaitedQueue)
 def test_a_buried_event_is_a_dead_letter_with_payload_record_and_follow_up(queue: WaitedQueue) -> None:
     entry = make_entry(1, payload=b"x" * 50_000)
     queue.apply(accept(entry))
-    assert queue.apply(bury(entry, make_entry(2, id="failed"))) == (True,)
+    assert queue.apply(bury(entry, make_entry(2, event_id="failed"))) == (True,)
     letter = queue.store.dead_letter("event-1")
     assert letter is not None
     assert letter.event == entry.event
@@ -347,7 +347,7 @@ def test_a_replayed_dead_letter_is_an_event_again_with_the_stored_payload(queue:
     entry = make_entry(1, payload=b"[1]")
     queue.apply(accept(entry))
     queue.apply(bury(entry))
-    assert queue.apply(Replay("event-1", make_entry(2, id="event-1", payload=b""))) == (True,)
+    assert queue.apply(Replay("event-1", make_entry(2, event_id="event-1", payload=b""))) == (True,)
     assert queue.store.dead_letter("event-1") is None
     assert queue.store.dead_count() == 0
     [replayed] = queue.entries()
