@@ -1,8 +1,9 @@
 """Guests for tests, written once and wrapped for each ABI.
 
 A guest's text is WebAssembly text that finds its event in the globals `$event` and `$event_size`, and calls
-`$done(code, pointer, size)`, `$log(pointer, size)` and, where it has that, `$emit`. The wrappers below make of it a
-`jobicolet`, a `command` or a `component`. Memory from 0 to 1023 is the wrapper's, from 1024 to 4095 the guest's.
+`$done(code, pointer, size)`, `$log(pointer, size)` and, where it has that, `$emit`. The wrappers below make
+of it a `jobicolet`, a `command` or a `component`. Memory from 0 to 1023 is the wrapper's, from 1024 to 4095
+the guest's.
 """
 
 from collections.abc import Callable

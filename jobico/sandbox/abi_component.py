@@ -1,10 +1,11 @@
-"""The `component` ABI: the world `jobico:jobicolet` of `jobicolet.wit`, and WASI preview 2 without any capability.
+"""The `component` ABI: the world of `jobicolet.wit`, and WASI preview 2 without capabilities.
 
-Owns what a component is given (`log`, `emit`, WASI with arguments, environment and standard streams that are logged),
-the call of `handle` and the reading of its answer. WASI here is wasmtime's: no directory is opened and the network is
-not inherited; sockets can't even be made, and random bytes are those of the attempt.
+Owns what a component is given (`log`, `emit`, WASI with arguments, environment and standard streams that are
+logged), the call of `handle` and the reading of its answer. WASI here is wasmtime's: no directory is opened
+and the network is not inherited; sockets can't even be made, and random bytes are those of the attempt.
 
-NOTE: a component that sleeps sits in a host call of wasmtime's that no epoch reaches; the executor's watchdog ends it.
+NOTE: a component that sleeps sits in a host call of wasmtime's that no epoch reaches; the executor's
+watchdog ends it.
 """
 
 import ctypes

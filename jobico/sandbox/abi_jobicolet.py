@@ -104,7 +104,7 @@ class JobicoletAbi:
         return output
 
     def _set_up(self, guest: Guest, attempt: Attempt) -> None:
-        """Calls `_start` or `_initialize`, and `init`: they set up what languages need before any other call."""
+        """Calls `_start` or `_initialize`, and `init`: they set up what languages need to begin with."""
         if self._start is not None:
             try:
                 guest.call(guest.export(self._start.name, 0), self._start)
@@ -126,9 +126,10 @@ class JobicoletAbi:
         return pointer
 
     def _release(self, guest: Guest, attempt: Attempt, *blocks: tuple[int, int]) -> None:
-        """Gives the blocks back. The result is known by now, so a `free` that traps costs no more than a log line.
+        """Gives the blocks back; the result is known by now, so a `free` that traps is only logged.
 
-        NOTE: `ver() == 1` announces a `free` that takes the size too; its type says the same, and can't be wrong.
+        NOTE: `ver() == 1` announces a `free` that takes the size too; its type says the same, and can't be
+        wrong.
         """
         if self._free is None:
             return
@@ -155,7 +156,7 @@ def _entry(exports: dict[str, ExternType], name: str) -> Entry:
 def _problem(
     exports: dict[str, ExternType], name: str, params: tuple[int, ...], results: tuple[int, ...]
 ) -> str | None:
-    """What is wrong with an export, given how many parameters and results it may have; integers of either size."""
+    """What is wrong with an export, given how many integer parameters and results it may have."""
     type_ = exports.get(name)
     if type_ is None:
         optional = name in ("free", "ver", "_start", "_initialize")

@@ -1,7 +1,7 @@
 """The attempt under way: what its guest was given, what it has used and said so far.
 
-Owns the state that host functions work on. Exactly one guest runs in a process at a time, so host functions, which
-are registered once for each engine, find their attempt in `current`.
+Owns the state that host functions work on. Exactly one guest runs in a process at a time, so host functions,
+which are registered once for each engine, find their attempt in `current`.
 """
 
 import ctypes
@@ -72,7 +72,7 @@ class GuestMemory:
         self.handle = 0
 
     def attach(self, caller: int) -> None:
-        """Finds the memory of the calling instance: a start function runs before the host knows the instance."""
+        """Finds the memory of the caller: a start function runs before the host knows its instance."""
         extern = ctypes.addressof(self._extern)
         if api.caller_export_get(caller, b"memory", 6, extern) and self._extern.raw[0] == ExternKind.MEMORY:
             self.context = api.caller_context(caller)
@@ -145,7 +145,7 @@ class LogSink:
         return self._bytes_left
 
     def add(self, level: LogLevel, text: bytes, *, cut: bool = False) -> None:
-        """Keeps one line; invalid UTF-8 becomes U+FFFD. A line that does not fit is cut and counted as dropped.
+        """Keeps one line, invalid UTF-8 as U+FFFD; one that does not fit is cut and counted as dropped.
 
         Args:
             level: Of the line.
@@ -194,9 +194,10 @@ class LogSink:
 class RandomStream:
     """The bytes of `random_get`: SHAKE-256 of a seed, so that the same seed gives the same bytes.
 
-    SECURITY: the seed is made from a key of this machine and the event's id (`Sandbox`), so whoever sends an event
-    and learns its id can't foretell what its guest draws, and no two events share a stream. All attempts of an
-    event draw the same bytes: an identifier that a guest makes up stays the same when it is retried.
+    SECURITY: the seed is made from a key of this machine and the event's id (`Sandbox`), so whoever sends an
+    event and learns its id can't foretell what its guest draws, and no two events share a stream. All
+    attempts of an event draw the same bytes: an identifier that a guest makes up stays the same when it is
+    retried.
     """
 
     __slots__ = ("_counter", "_seed")
@@ -208,7 +209,7 @@ class RandomStream:
         self._counter = 0
 
     def take(self, size: int) -> bytes:
-        """The next `size` bytes, at most 64 KiB; a call starts a new block, so the cut of calls is part of the stream."""
+        """The next `size` bytes, at most 64 KiB; each call takes a block of its own."""
         assert size <= self._BLOCK_BYTES
         self._counter += 1
         return hashlib.shake_256(self._seed + self._counter.to_bytes(8, "little")).digest(size)
@@ -243,7 +244,7 @@ class Attempt:
 
     @property
     def environ(self) -> list[bytes]:
-        """The guest's environment as `NAME=value` with a final zero byte: the job's, its secrets, Jobico's own."""
+        """The guest's environment, `NAME=value` and a zero byte each: the job's, secrets, Jobico's own."""
         if self._environ is None:
             variables = {
                 **self.spec.env,

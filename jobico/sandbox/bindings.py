@@ -1,14 +1,16 @@
 """The one door to wasmtime: its C API through ctypes, and nothing of what Jobico means by it.
 
-Owns the shared library, the prototypes of the functions used, the layouts of the structures that cross, and the
-taking apart of errors, traps and types. Never decides what a guest may do (`config`), never runs one (`engine`).
+Owns the shared library, the prototypes of the functions used, the layouts of the structures that cross, and
+the taking apart of errors, traps and types. Never decides what a guest may do (`config`), never runs one
+(`engine`).
 
 PERF: wasmtime-py's typed calls cost 30-50 µs each, since they look up and convert types on every call. These
-prototypes take plain addresses and raw values: 1 µs a call. What the typed layer checks on each call, `program`
-checks once for each module. `PyDLL` functions keep the interpreter lock: they are short and never run a guest.
+prototypes take plain addresses and raw values: 1 µs a call. What the typed layer checks on each call,
+`program` checks once for each module. `PyDLL` functions keep the interpreter lock: they are short and never
+run a guest.
 
-SAFETY: all addresses here come from wasmtime or from buffers that the caller keeps alive across the call. A callback
-must never raise: `host` wraps each one.
+SAFETY: all addresses here come from wasmtime or from buffers that the caller keeps alive across the call. A
+callback must never raise: `host` wraps each one.
 """
 
 import ctypes
@@ -80,7 +82,7 @@ VALUE_BYTES = 16
 """`sizeof(wasmtime_val_raw_t)`."""
 
 RawCallback = ctypes.CFUNCTYPE(c_void_p, c_void_p, c_void_p, c_void_p, c_size_t)
-"""`wasmtime_func_unchecked_callback_t`: environment, caller, arguments and results, their count; answers a trap."""
+"""`wasmtime_func_unchecked_callback_t`: environment, caller, arguments, count; answers a trap."""
 
 
 def slow(name: str, result: Any, *arguments: Any) -> Callable[..., Any]:
@@ -192,7 +194,8 @@ def config_setter(name: str) -> Callable[[int, int], None]:
     """`wasmtime_config_<name>_set`, taking a config and a bool or a size.
 
     Raises:
-        AttributeError: wasmtime has no such option. (wasmtime-py's `Config` takes any misspelt name in silence.)
+        AttributeError: wasmtime has no such option. (wasmtime-py's `Config` takes any misspelt name in
+            silence.)
     """
     return brief(f"wasmtime_config_{name}_set", None, c_void_p, c_uint64)
 
@@ -279,7 +282,7 @@ class FunctionType(NamedTuple):
 
 
 class ExternType(NamedTuple):
-    """The type of an import or export; `function` for a function, `minimum` for a table (elements) or memory (pages)."""
+    """The type of an import or export: of a function, or the size of a table (elements) or memory (pages)."""
 
     kind: int
     function: FunctionType | None = None

@@ -10,12 +10,12 @@
                 mac                               HMAC-SHA256(key, name, function, report, code)
             <sha256>.<flavour>.lock               held by who compiles it
 
-SAFETY: a reader sees an entry whole or not at all, and one that does not match its MAC (a torn disk, a copied-in
-directory) is removed and compiled anew. Two processes that compile the same module wait for one another; where a lock
-is of no use, the second rename loses and nothing is harmed.
+SAFETY: a reader sees an entry whole or not at all, and one that does not match its MAC (a torn disk, a
+copied-in directory) is removed and compiled anew. Two processes that compile the same module wait for one
+another; where a lock is of no use, the second rename loses and nothing is harmed.
 
-SECURITY: loading compiled code is running it. Only what this user's Jobico wrote is loaded: the directory and its
-files must be this user's and closed to others, and the MAC must match.
+SECURITY: loading compiled code is running it. Only what this user's Jobico wrote is loaded: the directory
+and its files must be this user's and closed to others, and the MAC must match.
 """
 
 import contextlib
@@ -115,7 +115,7 @@ class ModuleCache:
             return _compiled(entry)
 
     def prepare(self, content: bytes, function: str = "event") -> ModuleReport:
-        """Inspects a module and, since that compiles it, keeps it: what a deploy does before the first event."""
+        """Inspects a module and, since that compiles it, keeps it: for a deploy, before the first event."""
         entry = self._entry(digest_of(content), Flavour.PLAIN)
         if self._is_intact(entry) and (entry / "function").read_text() == function:
             return msgspec.json.decode((entry / "report").read_bytes(), type=ModuleReport)

@@ -1,7 +1,7 @@
-"""The child process that compiles: `python -m jobico.sandbox.compile_child FUNCTION FLAVOUR DIRECTORY CPU_S MEMORY_BYTES`.
+"""The child process that compiles: `python -m jobico.sandbox.compile_child`, started by `compiler` alone.
 
-Bounds itself before it reads a byte, takes the module on standard input, and leaves `report` and, if the module
-compiles, `code` in the directory. Started by `compiler` alone.
+Its arguments are FUNCTION FLAVOUR DIRECTORY CPU_S MEMORY_BYTES. Bounds itself before it reads a byte, takes
+the module on standard input, and leaves `report` and, if the module compiles, `code` in the directory.
 """
 
 import ctypes
@@ -49,7 +49,7 @@ def main(function: str, flavour: Flavour, directory: Path) -> int:
 
 
 def compile_here(content: bytes, *, function: str, flavour: Flavour, into: Path) -> ModuleReport:
-    """Compiles in this process, without bounds; leaves the file `code` in the directory `into` if it compiles."""
+    """Compiles in this process, without bounds; leaves the file `code` in `into` if it compiles."""
     problem = problem_of_bytes(content)
     if problem is not None:
         return refused(content, problem)

@@ -1,6 +1,7 @@
 """Compiling and inspecting modules in a child process with bounds on CPU time, memory, files and wall clock.
 
-Owns the child: its start, its bounds and its end. A compiler bug or a compile bomb costs the child and nothing else.
+Owns the child: its start, its bounds and its end. A compiler bug or a compile bomb costs the child and
+nothing else.
 """
 
 import os
@@ -33,6 +34,7 @@ class CompileBounds(msgspec.Struct, frozen=True):
     memory_bytes: int = limits.COMPILE_MEMORY_BYTES_MAX
 
 
+_BOUNDS: Final = CompileBounds()
 _REPORT_BYTES_MAX: Final = 1 * limits.MIB
 _ERROR_CHARS_MAX: Final = 500
 
@@ -49,7 +51,7 @@ def inspect(content: bytes, function: str = "event") -> Inspection:
 
 
 def compile_module(
-    content: bytes, *, function: str, flavour: Flavour, into: Path, bounds: CompileBounds = CompileBounds()
+    content: bytes, *, function: str, flavour: Flavour, into: Path, bounds: CompileBounds = _BOUNDS
 ) -> Inspection:
     """Compiles a module; leaves the file `code` in the directory `into` if it compiles."""
     problem = problem_of_bytes(content)

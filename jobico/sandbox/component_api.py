@@ -1,10 +1,11 @@
 """The component half of wasmtime's C API: what `bindings` is for core modules.
 
-Owns the prototypes and the layouts of component values, their making and their reading. Values that go in are laid
-out in buffers of our own, which wasmtime reads and does not keep; values that come out are wasmtime's until deleted.
+Owns the prototypes and the layouts of component values, their making and their reading. Values that go in
+are laid out in buffers of our own, which wasmtime reads and does not keep; values that come out are
+wasmtime's until deleted.
 
-PERF: a `list<u8>` is an array of 32-byte values in this API, one a byte. It is filled and read with one strided copy,
-which takes 5 ms for 1 MiB; wasmtime-py converts value by value, in half a second.
+PERF: a `list<u8>` is an array of 32-byte values in this API, one a byte. It is filled and read with one
+strided copy, which takes 5 ms for 1 MiB; wasmtime-py converts value by value, in half a second.
 """
 
 import ctypes

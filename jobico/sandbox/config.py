@@ -1,7 +1,7 @@
-"""What WebAssembly may do here: the features that are on, the ones that are off, and the engines made from that.
+"""What WebAssembly may do here: the features that are on, the ones that are off, the engines made from that.
 
-Two flavours of engine: with and without fuel. Fuel costs guests about a tenth of their speed, so only a job that
-asks for it is compiled with it.
+Two flavours of engine: with and without fuel. Fuel costs guests about a tenth of their speed, so only a job
+that asks for it is compiled with it.
 """
 
 from enum import StrEnum
@@ -20,8 +20,9 @@ class Flavour(StrEnum):
     FUEL = "fuel"
 
 
-# SECURITY: each proposal that is on is code in the compiler and the runtime that a hostile module can reach. On is
-# what the toolchains of `docs/guests.md` emit; the rest is off, asserted by a test that such modules are refused.
+# SECURITY: each proposal that is on is code in the compiler and the runtime that a hostile module can reach.
+# On is what the toolchains of `docs/guests.md` emit; the rest is off, asserted by a test that such modules
+# are refused.
 FEATURES_ON: Final = (
     "wasm_bulk_memory",
     "wasm_component_model",
@@ -66,7 +67,8 @@ POOL: Final = {
     "max_component_instance_size": 1 * limits.MIB,
     "table_elements": limits.GUEST_TABLE_ELEMENTS_MAX,
     "max_memory_size": limits.GUEST_MEMORY_BYTES_MAX,
-    # PERF: zeroing what a small guest touched is faster than giving its pages back: 13 µs an event against 35.
+    # PERF: zeroing what a small guest touched is faster than giving its pages back: 13 µs an event against
+    # 35.
     "linear_memory_keep_resident": _KEEP_RESIDENT_BYTES,
     "table_keep_resident": 16 * limits.KIB,
     "max_unused_warm_slots": 8,

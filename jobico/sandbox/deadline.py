@@ -1,8 +1,9 @@
 """When a guest must end: a deadline on the monotonic clock, kept by a thread that moves wasmtime's epoch.
 
-Owns the time limit of the guest under way and its abortion. Compiled code compares the engine's epoch with the
-store's deadline at every loop and function entry; each store is given one epoch, and the thread moves the epoch on
-exactly when the running guest's time is over, so the limit is real time even where the machine is late.
+Owns the time limit of the guest under way and its abortion. Compiled code compares the engine's epoch with
+the store's deadline at every loop and function entry; each store is given one epoch, and the thread moves
+the epoch on exactly when the running guest's time is over, so the limit is real time even where the machine
+is late.
 """
 
 import threading
@@ -107,8 +108,8 @@ class Deadline:
                 idle_ticks = 0
 
     def _park(self) -> None:
-        # SAFETY: `_parked` is set before the last look at `_deadline_ns`, and `begin` sets the latter before it looks
-        # at the former, so one of the two sees the other and no guest runs unwatched.
+        # SAFETY: `_parked` is set before the last look at `_deadline_ns`, and `begin` sets the latter before
+        # it looks at the former, so one of the two sees the other and no guest runs unwatched.
         self._resume.clear()
         self._parked = True
         if not self._deadline_ns and not self._closed:

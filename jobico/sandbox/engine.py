@@ -1,7 +1,7 @@
 """The sandbox: runs one attempt of an event and answers what came of it.
 
-Owns the life of an attempt inside this process: load, fresh instance, limits, outcome. Knows no socket and no store,
-and keeps nothing of an attempt once it has answered.
+Owns the life of an attempt inside this process: load, fresh instance, limits, outcome. Knows no socket and
+no store, and keeps nothing of an attempt once it has answered.
 """
 
 import hashlib
@@ -25,8 +25,8 @@ from jobico.sandbox.program import Programs, Runnable
 
 __all__ = ["Result", "Sandbox"]
 
-# SAFETY: host functions find their attempt in a global of the process, and wasmtime's stacks are per thread: one
-# guest at a time, whatever the threads of the process do.
+# SAFETY: host functions find their attempt in a global of the process, and wasmtime's stacks are per thread:
+# one guest at a time, whatever the threads of the process do.
 _one_guest = threading.Lock()
 
 
@@ -69,7 +69,8 @@ class Sandbox:
         Args:
             spec: The program and its limits.
             job: The event.
-            fetch: Gives the bytes of a module by its digest, where it isn't compiled yet; what it raises passes
+            fetch: Gives the bytes of a module by its digest, where it isn't compiled yet; what it raises
+                passes
                 through.
 
         Returns:
@@ -113,8 +114,8 @@ class Sandbox:
         return self._deadline.abort()
 
     def overdue_ms(self) -> int:
-        """How long the running guest is past its deadline: over a grace it sits in a host call, and only the end of
-        the process ends it.
+        """How long the running guest is past its deadline: over a grace it sits in a host call, and only the
+        end of the process ends it.
         """  # noqa: D205
         return self._deadline.overdue_ms()
 

@@ -45,7 +45,7 @@ TRAP_UNREACHABLE, TRAP_INTERRUPT, TRAP_OUT_OF_FUEL, TRAP_OTHER = 9, 10, 11, 255
 
 
 class Entry(NamedTuple):
-    """An exported function as it is called: its name, how many raw values it takes, which bits of its result count."""
+    """How to call an exported function: its name, how many raw values, which bits of its result count."""
 
     name: bytes
     values: int
@@ -59,7 +59,7 @@ def entry_of(name: str, type_: FunctionType) -> Entry:
 
 
 class Store:
-    """A wasmtime store for one attempt after the other, each time a new one: its limits, its time, its fuel."""
+    """A wasmtime store, a new one for each attempt: its limits, its time, its fuel."""
 
     def __init__(self, engine: int) -> None:
         self.engine = engine
@@ -141,7 +141,7 @@ class Guest(Store):
         memory.context, memory.handle = self.context, self.export(b"memory", _EXPORTS_MAX - 1)
 
     def call(self, function: int, entry: Entry, *arguments: int) -> int:
-        """Calls an exported function with integers; answers its result as an unsigned integer, 0 where it has none.
+        """Calls an exported function with integers; answers its unsigned result, 0 where it has none.
 
         Raises:
             Stop: it did not return.
@@ -177,8 +177,8 @@ def stop_of_failure(attempt: Attempt, code: int | None, message: str) -> Stop:
         exceeded = "exceeds" in message and "limit" in message
         stop = Stop(Outcome.OUT_OF_MEMORY if exceeded else Outcome.ABI_ERROR, message)
     elif code == TRAP_UNREACHABLE and is_memory_spent(attempt):
-        text = f"The guest ran out of its {bounds.memory_bytes} bytes of memory (limits.memory): {_readable(message)}"
-        stop = Stop(Outcome.OUT_OF_MEMORY, text)
+        text = f"The guest ran out of its {bounds.memory_bytes} bytes of memory (limits.memory)"
+        stop = Stop(Outcome.OUT_OF_MEMORY, f"{text}: {_readable(message)}")
     else:
         stop = Stop(Outcome.TRAP, _readable(message))
     return stop
@@ -203,9 +203,9 @@ def stop_of_exit(attempt: Attempt, code: int) -> Stop:
 def is_memory_spent(attempt: Attempt) -> bool:
     """True if a guest that gave up did so for want of memory, as far as can be told.
 
-    NOTE: wasmtime's C API does not tell that a growth was refused. A guest that ran out has grown past half of its
-    bound (allocators at most double), or its language said so on standard error. What a guest makes up here changes
-    the name of its own failure and nothing else.
+    NOTE: wasmtime's C API does not tell that a growth was refused. A guest that ran out has grown past half
+    of its bound (allocators at most double), or its language said so on standard error. What a guest makes
+    up here changes the name of its own failure and nothing else.
     """
     if attempt.memory.size_bytes * 2 > attempt.spec.limits.memory_bytes:
         return True

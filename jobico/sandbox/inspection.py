@@ -1,4 +1,4 @@
-"""What a module is and what is wrong with it for Jobico: the work behind `jobico check`, in the compiling child.
+"""What a module is and what is wrong with it for Jobico: the work behind `jobico check`.
 
 Owns the telling apart of ABIs and the list of problems. Never runs a guest.
 """
@@ -46,8 +46,8 @@ def is_component(content: bytes) -> bool:
 def problem_of_bytes(content: bytes) -> str | None:
     """What is wrong with a file before any of it is parsed.
 
-    SECURITY: only the binary format goes to the compiler. Code that somebody else compiled is never loaded: whoever
-    writes it writes machine code into this process.
+    SECURITY: only the binary format goes to the compiler. Code that somebody else compiled is never loaded:
+    whoever writes it writes machine code into this process.
     """
     if content[:4] == b"\x7fELF":
         return "It is compiled machine code. Upload the WebAssembly module (.wasm) that it was made from."
@@ -122,7 +122,8 @@ def describe(items: Iterable[NamedType]) -> tuple[str, ...]:
 
 def _why_unknown(exports: dict[str, ExternType], function: str) -> str:
     missing = [name for name in ("init", "malloc", function) if name not in exports]
-    return f"It is of no ABI that Jobico runs: it exports no _start (command), and lacks {', '.join(missing)} (jobicolet)."
+    lacks = f"it exports no _start (command), and lacks {', '.join(missing)} (jobicolet)"
+    return f"It is of no ABI that Jobico runs: {lacks}."
 
 
 def _import_problems(imports: tuple[NamedType, ...]) -> list[str]:
@@ -140,14 +141,11 @@ def _import_problems(imports: tuple[NamedType, ...]) -> list[str]:
 
 def _size_problems(items: tuple[NamedType, ...]) -> list[str]:
     problems = []
+    memory_max, table_max = limits.GUEST_MEMORY_BYTES_MAX, limits.GUEST_TABLE_ELEMENTS_MAX
     for item in items:
         size_bytes = item.type.minimum * _PAGE_BYTES
-        if item.type.kind == ExternKind.MEMORY and size_bytes > limits.GUEST_MEMORY_BYTES_MAX:
-            problems.append(
-                f"Its memory starts at {size_bytes} bytes; at most {limits.GUEST_MEMORY_BYTES_MAX} can be given."
-            )
-        if item.type.kind == ExternKind.TABLE and item.type.minimum > limits.GUEST_TABLE_ELEMENTS_MAX:
-            problems.append(
-                f"Its table starts at {item.type.minimum} elements; at most {limits.GUEST_TABLE_ELEMENTS_MAX} fit."
-            )
+        if item.type.kind == ExternKind.MEMORY and size_bytes > memory_max:
+            problems.append(f"Its memory starts at {size_bytes} bytes; at most {memory_max} can be given.")
+        if item.type.kind == ExternKind.TABLE and item.type.minimum > table_max:
+            problems.append(f"Its table starts at {item.type.minimum} elements; at most {table_max} fit.")
     return problems

@@ -1,7 +1,7 @@
 """Compiled modules in memory, ready to be instantiated: what a process keeps between attempts.
 
-Owns the engines of this process, their linkers with the host functions, and the programs loaded into them. A program
-holds nothing that a guest has touched: each attempt gets a fresh store and instance.
+Owns the engines of this process, their linkers with the host functions, and the programs loaded into them. A
+program holds nothing that a guest has touched: each attempt gets a fresh store and instance.
 """
 
 import ctypes

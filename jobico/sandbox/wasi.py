@@ -1,8 +1,9 @@
-"""WASI preview 1, as much as language runtimes need to start: arguments, environment, standard streams, clocks, random.
+"""WASI preview 1, as much as language runtimes need: arguments, environment, streams, clocks, random.
 
-There are no files and no sockets: of descriptors only 0, 1 and 2 exist, there is no preopened directory, and every
-other function answers the errno that a program expects where there is nothing. Standard input is the event for a
-`command` and empty else; standard output is the result for a `command` and log lines else; standard error is log lines.
+There are no files and no sockets: of descriptors only 0, 1 and 2 exist, there is no preopened directory, and
+every other function answers the errno that a program expects where there is nothing. Standard input is the
+event for a `command` and empty else; standard output is the result for a `command` and log lines else;
+standard error is log lines.
 
 PERF: wasmtime's own stdio takes over a millisecond an event; these functions take microseconds.
 """
@@ -105,7 +106,8 @@ def _fd_fdstat_get(attempt: Attempt, fd: int, stat: int) -> int:
     if fd > _STDERR:
         return Errno.BADF
     rights = _RIGHT_POLL | (_RIGHT_READ if fd == _STDIN else _RIGHT_WRITE)
-    # File type 0 is unknown: runtimes take it for a pipe and buffer in blocks, where a terminal means line by line.
+    # File type 0 is unknown: runtimes take it for a pipe and buffer in blocks, where a terminal means line
+    # by line.
     attempt.memory.write(stat, bytes(8) + rights.to_bytes(8, "little") + bytes(8))
     return Errno.SUCCESS
 
@@ -256,14 +258,30 @@ def _not_supported(_attempt: Attempt, *_arguments: int) -> int:
 
 # SECURITY: everything that would reach a file or a socket is here, and answers that there is none.
 _ABSENT: Final = {
-    "fd_advise": "iIIi:i", "fd_allocate": "iII:i", "fd_filestat_set_size": "iI:i", "fd_filestat_set_times": "iIIi:i",
-    "fd_pread": "iiiIi:i", "fd_prestat_dir_name": "iii:i", "fd_pwrite": "iiiIi:i", "fd_readdir": "iiiIi:i",
-    "fd_renumber": "ii:i", "path_create_directory": "iii:i", "path_filestat_get": "iiiii:i",
-    "path_filestat_set_times": "iiiiIIi:i", "path_link": "iiiiiii:i", "path_open": "iiiiiIIii:i",
-    "path_readlink": "iiiiii:i", "path_remove_directory": "iii:i", "path_rename": "iiiiii:i", "path_symlink": "iiiii:i",
-    "path_unlink_file": "iii:i", "sock_accept": "iii:i", "sock_recv": "iiiiii:i", "sock_send": "iiiii:i",
+    "fd_advise": "iIIi:i",
+    "fd_allocate": "iII:i",
+    "fd_filestat_set_size": "iI:i",
+    "fd_filestat_set_times": "iIIi:i",
+    "fd_pread": "iiiIi:i",
+    "fd_prestat_dir_name": "iii:i",
+    "fd_pwrite": "iiiIi:i",
+    "fd_readdir": "iiiIi:i",
+    "fd_renumber": "ii:i",
+    "path_create_directory": "iii:i",
+    "path_filestat_get": "iiiii:i",
+    "path_filestat_set_times": "iiiiIIi:i",
+    "path_link": "iiiiiii:i",
+    "path_open": "iiiiiIIii:i",
+    "path_readlink": "iiiiii:i",
+    "path_remove_directory": "iii:i",
+    "path_rename": "iiiiii:i",
+    "path_symlink": "iiiii:i",
+    "path_unlink_file": "iii:i",
+    "sock_accept": "iii:i",
+    "sock_recv": "iiiiii:i",
+    "sock_send": "iiiii:i",
     "sock_shutdown": "ii:i",
-}  # fmt: skip
+}
 
 _OFFERED: Final[dict[str, tuple[str, Callable[..., int | None]]]] = {
     "args_get": ("ii:i", _args_get),

@@ -49,7 +49,7 @@ FIELDS = """(global $mark (mut i32) (i32.const 0)) (table 10 funcref) (func $mar
 
 @pytest.mark.parametrize("dirty_abi", ABIS, ids=str)
 def test_a_guest_finds_nothing_of_the_one_before_it(run: Runner, abi: Abi, dirty_abi: Abi) -> None:
-    """Whichever ABI went before, another tenant's or its own: memory, globals, tables and data are as compiled."""
+    """Whichever ABI went before: memory, globals, tables and data are as compiled."""
     dirty, probe = guest(dirty_abi, DIRTY, fields=FIELDS), guest(abi, PROBE, fields=FIELDS)
     for _ in range(3):
         assert run(dirty, dirty_abi, tenant="another").outcome is Outcome.OK

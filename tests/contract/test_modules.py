@@ -140,7 +140,7 @@ def test_a_module_past_its_size_is_refused_unread() -> None:
 
 
 def _bomb() -> bytes:
-    """A module that is small to upload and long to compile: one function with a great many values in registers."""
+    """A module that is small to upload and long to compile: one function with a great many live values."""
     locals_ = "(local " + "i64 " * 1_000 + ")"
     body = "".join(
         f"(local.set {n % 1000} (i64.add (local.get {n * 7 % 1000}) (local.get {n * 13 % 1000})))"

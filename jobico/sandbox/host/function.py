@@ -15,7 +15,7 @@ _FORMATS = {ValueKind.I32: "I12x", ValueKind.I64: "Q8x"}
 
 
 class HostFunction(NamedTuple):
-    """A function that core modules may import. `call` gets the attempt and its arguments as unsigned integers."""
+    """A function that core modules may import; `call` gets the attempt and unsigned integers."""
 
     module: str
     name: str
