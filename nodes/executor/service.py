@@ -47,6 +47,7 @@ _TICK_MS: Final = 5
 _AWAY_TICK_MS: Final = 50
 _HAND_BACK_MS: Final = 1_000
 _FLUSH_MS: Final = 1_000
+_REACH_MS: Final = 1_000
 _MODULES_STOP_S: Final = 2.0
 _EXIT_OVERDUE: Final = 75
 
@@ -290,6 +291,7 @@ class _Executor:
                 peer.endpoint,
                 GetArtifact(digest=digest),
                 timeout_ms=CALL_TIMEOUT_MS,
+                reach_ms=_REACH_MS,
                 server_key=peer.server_key,
             )
         finally:
