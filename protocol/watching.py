@@ -1,12 +1,14 @@
 """Hearing of what happens to a socket: messages on an asyncio loop, and peers that come and go."""
 
-import asyncio
 import struct
 from collections.abc import Callable, Sequence
 from enum import StrEnum
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import zmq
+
+if TYPE_CHECKING:
+    import asyncio  # PERF: 22 ms, and most processes have no loop
 
 __all__ = ["Monitor", "PeerEvent", "Watch", "watch"]
 
@@ -78,7 +80,7 @@ class Watch:
 
     def __init__(
         self,
-        loop: asyncio.AbstractEventLoop,
+        loop: "asyncio.AbstractEventLoop",
         socket: zmq.Socket[bytes],
         read_one: Callable[[], bool] | None = None,
         on_writable: Callable[[], None] | None = None,
@@ -155,7 +157,7 @@ class Watch:
 
 
 def watch(
-    loop: asyncio.AbstractEventLoop,
+    loop: "asyncio.AbstractEventLoop",
     socket: zmq.Socket[bytes],
     on_message: Callable[[list[bytes]], None] | None = None,
     *,
