@@ -1,8 +1,8 @@
 """Every example of the documents runs as it is written.
 
 A block marked `sh` is executed; the blocks of one document run in order, in one shell, in an empty home. A
-block that only shows something is marked `console` or `text`. Only the HTTP port is another one, so that tests
-can share a machine.
+block that only shows something is marked `console` or `text`. Only the HTTP port is another one, so that no
+test is in the way of another.
 """
 
 import os
