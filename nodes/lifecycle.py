@@ -239,11 +239,17 @@ def process_load() -> dict[str, float]:
     }
 
 
-def run_node(settings: Settings, role: str, serve: Callable[[Node], None]) -> int:
+def run_node(
+    settings: Settings,
+    role: str,
+    serve: Callable[[Node], None],
+    *,
+    prepare: Callable[[Settings], None] = lambda _settings: None,
+) -> int:
     """Runs `serve` as a node of that role until it is told to stop; returns the exit code.
 
     `serve` opens what the node needs, calls `set_ready`, and returns once it is drained. It runs in the main
-    thread, after the signals are set.
+    thread, after the signals are set; `prepare` runs before the node has any socket.
     """
     os.umask(0o077)
     name = settings.node_name or role
@@ -252,9 +258,10 @@ def run_node(settings: Settings, role: str, serve: Callable[[Node], None]) -> in
     log.info("started", action=Action.NODE_STARTED, role=role, pid=os.getpid(), version=__version__)
     begun_s = time.monotonic()
     try:
+        prepare(settings)
         wire = Wire(settings, check_name("node", name))
-    except JobicoError as error:
-        log.error(error.message, action=Action.NODE_FAILED, code=error.code)
+    except (JobicoError, OSError) as error:
+        log.error(str(error), action=Action.NODE_FAILED)
         return _EXIT_FAILED
     node = Node(settings, role, wire, name)
     try:

@@ -8,15 +8,10 @@ from jobico.logs import Action, get_logger
 from jobico.sealing import unseal_secret
 from protocol.key_files import load_sealing_keys
 
-__all__ = ["Open", "SecretTable", "nothing_opens", "opening"]
+__all__ = ["Open", "SecretTable", "opening"]
 
 Open = Callable[[str, str, bytes], Sequence[bytes]]
 """Opens the sealed row of (tenant, name) to its live values, newest first: one, or during a rotation two."""
-
-
-def nothing_opens(_tenant: str, _name: str, _sealed: bytes) -> Sequence[bytes]:
-    """An `Open` for a node that was given no key: every secret is as good as not set."""
-    return ()
 
 
 def opening(keys_dir: Path) -> Open:

@@ -8,17 +8,20 @@ from collections.abc import Mapping
 
 from jobico.clock import SystemClock
 from jobico.limits import CATALOG_MAP_BYTES, NODE_HEARTBEAT_MS
-from jobico.settings import Settings
-from jobico.storage.catalog import Catalog, CatalogChange
+from jobico.settings import Settings, Transport
+from jobico.storage.catalog import Catalog, CatalogChange, CatalogEdit
 from nodes.control.changes import Changes
 from nodes.control.jobs import JobHandlers
 from nodes.control.keys import KeyHandlers
 from nodes.control.members import MemberHandlers
 from nodes.control.schedules import Schedules
+from nodes.control.secrets import SecretHandlers
 from nodes.control.tenants import TenantHandlers
 from nodes.control.trust import TrustHandlers
 from nodes.lifecycle import Node, run_node
 from nodes.peers import Peers
+from protocol.authorisation import Role
+from protocol.key_files import generate_key_pair, local_peers
 from protocol.messages import ControlChange, Message, Ping
 from protocol.publishing import Publisher
 from protocol.server import Reactor, RequestHandler
@@ -32,7 +35,16 @@ _SWEEP_MS = 500
 
 def main(settings: Settings) -> int:
     """Runs the node in the foreground until it is told to stop; returns its exit code."""
-    return run_node(settings, "control", serve)
+    return run_node(settings, "control", serve, prepare=_make_keys)
+
+
+def _make_keys(settings: Settings) -> None:
+    """Makes what control needs before it has a socket: its own key pair, and the operator's, on tcp."""
+    if settings.transport is not Transport.TCP:
+        return
+    for name, role in (("control", Role.NODE), ("operator", Role.OPERATOR)):
+        if not (settings.keys_dir / f"{name}.key").exists():
+            generate_key_pair(settings.keys_dir, name, role)
 
 
 def serve(node: Node) -> None:
@@ -52,7 +64,7 @@ class _Control:
         self._reactor = Reactor(node.wire)
         self._peers = Peers(node.settings)
         clock = SystemClock()
-        changes = Changes(catalog, clock, self._on_committed)
+        self._changes = changes = Changes(catalog, clock, self._on_committed)
         self._members = MemberHandlers(catalog, changes, clock)
         self._jobs = JobHandlers(catalog, changes, clock, node.wire, self._peers)
         self._schedules = Schedules(catalog, changes, clock, node.wire, self._peers)
@@ -62,6 +74,7 @@ class _Control:
             **KeyHandlers(catalog, changes, clock).handlers,
             **self._jobs.handlers,
             **self._members.handlers,
+            **SecretHandlers(catalog, changes, clock, node.settings.keys_dir).handlers,
             **TrustHandlers(catalog, changes).handlers,
         }
 
@@ -73,6 +86,7 @@ class _Control:
         node.endpoints.update(
             rep=advertised(node.settings, rep), pub=advertised(node.settings, self._publisher.socket)
         )
+        self._trust_local_keys()
         self._follow_itself()
         self._reactor.on_request(rep, self._handlers)
         self._reactor.publish_with(self._publisher)
@@ -96,6 +110,20 @@ class _Control:
         with self._catalog.view() as view:
             self._peers.replace({row.name: row for row in view.nodes()})
             self._admit(view.peers())
+
+    def _trust_local_keys(self) -> None:
+        """Lets in the keys that were made beside control's own, unless they are known already."""
+        if self._node.wire.keyring is None:
+            return
+        local = local_peers(self._node.settings.keys_dir)
+
+        def op(edit: CatalogEdit) -> None:
+            known = edit.peers()
+            for key, role in local.items():
+                if key not in known:
+                    edit.put_peer(key, role)
+
+        self._changes.change(op).result()
 
     def _admit(self, peers: Mapping[str, str]) -> None:
         if self._node.wire.keyring is not None:

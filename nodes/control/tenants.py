@@ -12,6 +12,7 @@ from jobico.limits import TENANTS_MAX
 from jobico.storage.catalog import Catalog, CatalogEdit, CatalogView
 from jobico.tenancy import Quotas, TenantInfo
 from nodes.control.changes import Changes
+from nodes.control.trust import REVOKED
 from protocol.authorisation import Caller
 from protocol.messages import (
     CreateTenant,
@@ -108,6 +109,10 @@ class TenantHandlers:
         def op(edit: CatalogEdit) -> Done:
             need_tenant(edit, message.name)
             edit.delete_tenant(message.name)
+            for key, role in edit.peers().items():
+                # SECURITY: a tenant of that name that is made later is another's.
+                if role.startswith(f"tenant:{message.name}:"):
+                    edit.put_peer(key, REVOKED)
             self._changes.note(edit, message, caller, message.name, tenant=message.name)
             return Done()
 

@@ -25,7 +25,7 @@ from nodes.executor.modules import Modules
 from nodes.executor.runner import UNUSABLE, Runner
 from nodes.lifecycle import Beat, Node, run_node
 from nodes.peers import Peers
-from nodes.secrets import SecretTable, nothing_opens
+from nodes.secrets import SecretTable, opening
 from nodes.snapshot import Follower, Tables
 from protocol.client import Client
 from protocol.messages import (
@@ -69,7 +69,7 @@ class _Executor:
         self._log = get_logger()
         self._clock = SystemClock()
         self._peers = Peers(settings)
-        self._secrets = SecretTable(nothing_opens)
+        self._secrets = SecretTable(opening(settings.keys_dir))
         self._holding = Holding()
         self._reactor = Reactor(node.wire)
         self._links = Links(node.wire, self._peers)

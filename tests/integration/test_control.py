@@ -8,7 +8,8 @@ from node_kit import StartNode
 from noop_guests import JOB, NOOP, SCHEMA
 from protocol_kit import MakeWire, until
 
-from jobico.errors import AlreadyExists, Conflict, InvalidDefinition, InvalidInput, NotFound
+from jobico.errors import AlreadyExists, Conflict, InvalidDefinition, InvalidInput, NotFound, TooLarge
+from jobico.limits import SECRET_BYTES_MAX
 from jobico.registry import NodeInfo
 from jobico.settings import Settings
 from jobico.tenancy import Quotas
@@ -16,12 +17,14 @@ from nodes.control.keys import digest_key
 from nodes.control.service import serve as serve_control
 from nodes.lifecycle import Beat, Node
 from nodes.repository.service import serve as serve_repository
+from nodes.secrets import SecretTable, opening
 from protocol.client import Client
 from protocol.messages import (
     AddPeer,
     ControlChange,
     CreateKey,
     CreateTenant,
+    DeleteSecret,
     DeleteTenant,
     DeployJob,
     GetSnapshot,
@@ -32,6 +35,7 @@ from protocol.messages import (
     ListKeys,
     ListNodes,
     ListPeers,
+    ListSecrets,
     ListTenants,
     Ping,
     PutArtifact,
@@ -39,6 +43,7 @@ from protocol.messages import (
     RevokeKey,
     RevokePeer,
     RollbackJob,
+    SetSecret,
     ShowJob,
     ShowTenant,
     UndeployJob,
@@ -355,6 +360,38 @@ def test_keys_of_programs_are_let_in_listed_and_revoked_for_good(control: Contro
     assert control.call(ListPeers()).items == {key: "revoked"}
     with pytest.raises(Conflict):
         control.call(AddPeer(request_id=control.id(), key=key, role="tenant:acme:read"))
+
+
+def test_a_deleted_tenant_takes_the_keys_of_its_programs_along(control: Control) -> None:
+    control.call(CreateTenant(request_id=control.id(), name="acme"))
+    control.call(AddPeer(request_id=control.id(), key="a" * 40, role="tenant:acme:read"))
+    control.call(AddPeer(request_id=control.id(), key="b" * 40, role="tenant:acme2:read"))
+    control.call(DeleteTenant(request_id=control.id(), name="acme"))
+    assert control.call(ListPeers()).items == {"a" * 40: "revoked", "b" * 40: "tenant:acme2:read"}
+
+
+def test_a_secret_is_sealed_listed_by_name_rotated_and_deleted(control: Control) -> None:
+    control.call(CreateTenant(request_id=control.id(), name="acme"))
+    first = SetSecret(request_id=control.id(), tenant="acme", name="HOOK", value=b"first value")
+    control.call(first)
+    control.call(msgspec.structs.replace(first, request_id=control.id(), value=b"second value", rotate=True))
+    [info] = control.call(ListSecrets(tenant="acme")).items
+    assert (info.name, info.values) == ("HOOK", 2)
+    sealed = control.call(GetSnapshot()).tables["secrets"]
+    assert b"value" not in sealed["acme/HOOK"]
+    table = SecretTable(opening(control.settings.keys_dir))
+    table.replace(sealed)
+    assert table.values("acme", "HOOK") == (b"second value", b"first value")
+    assert table.resolve("acme", ["HOOK", "OTHER"]) == {"HOOK": "second value"}
+    control.call(DeleteSecret(request_id=control.id(), tenant="acme", name="HOOK"))
+    assert control.call(ListSecrets(tenant="acme")).items == ()
+
+
+def test_a_secret_that_is_empty_or_too_long_is_refused(control: Control) -> None:
+    control.call(CreateTenant(request_id=control.id(), name="acme"))
+    for value, error in ((b"", InvalidInput), (b"x" * (SECRET_BYTES_MAX + 1), TooLarge)):
+        with pytest.raises(error):
+            control.call(SetSecret(request_id=control.id(), tenant="acme", name="HOOK", value=value))
 
 
 def test_every_change_is_in_the_audit_log_and_what_changed_nothing_is_not(control: Control) -> None:
