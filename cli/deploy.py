@@ -177,7 +177,9 @@ def rollback(
 
 
 def undeploy(tenant: Tenant, job: Job, home: Home = None, as_json: Json = False) -> None:
-    """Withdraw a job: its events are unknown from now on; what is queued becomes dead letters.
+    """Withdraw a job.
+
+    Its events are unknown from now on; what is queued becomes dead letters.
 
     Example: jobico undeploy acme customer-jobs
     """

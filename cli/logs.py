@@ -1,6 +1,5 @@
 """`jobico logs`: executions with what their guests logged, past ones and as they come."""
 
-import asyncio
 import contextlib
 import json
 import time
@@ -82,9 +81,9 @@ def logs(
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Show executions with what their guests logged, oldest first.
+    """Show executions with what their guests logged.
 
-    With --json each is one line. With -f it goes on until Ctrl-C, across restarts of the platform, and shows
+    The oldest comes first; with --json each is one line. With -f it goes on until Ctrl-C, across restarts of the platform, and shows
     none twice.
 
     Example: jobico logs acme -f --status failed
@@ -96,6 +95,8 @@ def logs(
         for facts in rows:
             _print(facts)
         if follow:
+            import asyncio
+
             with contextlib.suppress(KeyboardInterrupt):
                 asyncio.run(_follow(session, wanted, tenant, newest))
         elif not rows:

@@ -11,7 +11,6 @@ HOME/logs/NAME.log           of each node; supervisord.log is supervisord's own
 
 import contextlib
 import fcntl
-import http.client
 import json
 import os
 import signal
@@ -19,11 +18,10 @@ import socket
 import subprocess
 import sys
 import time
-import xmlrpc.client
 from collections.abc import Iterator
 from configparser import RawConfigParser
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
@@ -220,13 +218,8 @@ class Supervision:
 
     def processes(self) -> list[NodeProcess]:
         """What supervisord says of each node; nothing where it does not answer."""
-        proxy = xmlrpc.client.ServerProxy("http://localhost", transport=_UnixTransport(str(self._socket)))
-        try:
-            found: Any = proxy.supervisor.getAllProcessInfo()
-        except (OSError, http.client.HTTPException, xmlrpc.client.Error):
-            return []
-        finally:
-            proxy("close")()
+        from cli.supervisor_rpc import all_process_info
+
         return [
             NodeProcess(
                 item["name"],
@@ -236,7 +229,7 @@ class Supervision:
                 max(0, item["now"] - item["start"]) if item["pid"] else 0,
                 item["spawnerr"] or item["description"],
             )
-            for item in found
+            for item in all_process_info(self._socket)
         ]
 
     def stop(self) -> bool:
@@ -247,7 +240,7 @@ class Supervision:
                 os.kill(pid, signal.SIGTERM)
             deadline = time.monotonic() + self.settings.drain_ms / 1_000 + _STOP_MARGIN_S + _KILL_WAIT_S
             while self.pid() is not None and time.monotonic() < deadline:
-                # PERF: supervisord looks at its children each second, or when it is asked something: 5 s -> 1 s.
+                # PERF: supervisord looks at its children each second, or when it is asked something.
                 self.processes()
                 time.sleep(_POLL_S)
             if self.pid() is not None:
@@ -276,32 +269,6 @@ class Supervision:
         deadline = time.monotonic() + _KILL_WAIT_S
         while any(_command_line(pid) for pid in pids) and time.monotonic() < deadline:
             time.sleep(_POLL_S)
-
-
-class _UnixConnection(http.client.HTTPConnection):
-    """HTTP over a socket of the file system."""
-
-    def __init__(self, path: str) -> None:
-        super().__init__("localhost", timeout=2)
-        self._path = path
-
-    def connect(self) -> None:
-        """Connects to the path."""
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self._path)
-
-
-class _UnixTransport(xmlrpc.client.Transport):
-    """XML-RPC over a socket of the file system."""
-
-    def __init__(self, path: str) -> None:
-        super().__init__()
-        self._path = path
-
-    def make_connection(self, host: Any) -> http.client.HTTPConnection:
-        """The connection, whatever the host."""
-        return _UnixConnection(self._path)
 
 
 def _escaped(path: Path) -> str:
