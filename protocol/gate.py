@@ -204,9 +204,7 @@ class Gate:
     def _admit(self, frames: Sequence[bytes], caller: Caller | None) -> Message:
         if caller is None:
             raise Unauthenticated("The sender's key is not let in.")
-        _, message = codec.decode(frames, bytes_max=self._bytes_max)
-        if type(message) not in self._kinds:
-            raise ProtocolError(f"This socket takes no {message.TYPE}.")
+        _, message = codec.decode(frames, bytes_max=self._bytes_max, kinds=self._kinds)
         return message if self._trusted else authorise(caller, message)
 
     def _failure(self, envelope: list[bytes], correlation: str, error: JobicoError) -> list[bytes]:

@@ -2,6 +2,8 @@
 
 import contextlib
 import random
+import resource
+import time
 
 import msgpack
 import msgspec
@@ -23,6 +25,7 @@ from protocol.messages import (
     Message,
     Ping,
     Queues,
+    Records,
     Settlements,
 )
 
@@ -164,6 +167,45 @@ def test_a_msgpack_bomb_is_refused(bomb: bytes, place: str) -> None:
     frames = {"payload": [header, bomb], "field": [header, field + bomb], "header": [bomb, b"\x80"]}[place]
     with pytest.raises(ProtocolError):
         codec.decode(frames)
+
+
+@pytest.mark.parametrize(
+    "bomb",
+    [
+        pytest.param(b"\xdd\x00\x01\x00\x00" * 400_000, id="claims, nested"),
+        pytest.param(b"\xdc\x00\x80" + (b"\xdd\x00\x00\xff\xff" + b"\x90" * 65_535) * 128, id="empty arrays"),
+        pytest.param(b"\xdc\x00\x80" + (b"\xdd\x00\x00\xff\xff" + b"\x80" * 65_535) * 128, id="empty maps"),
+        pytest.param(b"\x91" * 5_000_000, id="depth"),
+    ],
+)
+@pytest.mark.parametrize("place", [b"", b"\x84\xa5other", b"\x84\xa8listener"])
+def test_a_large_bomb_is_refused_or_skipped_at_no_cost(bomb: bytes, place: bytes) -> None:
+    """As the payload, in a field that the type does not have, and in one that it has."""
+    header = codec.encode(sample(Records))[0]
+    rest = b"\xa8listener\xa1l\xa5first\x01\xa4last\x01\xa5items\x90"
+    payload = place + bomb + (rest if b"other" in place else b"")
+    peak_before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    spent_s = time.process_time()
+    with contextlib.suppress(ProtocolError):
+        codec.decode([header, payload])
+    assert time.process_time() - spent_s < 1
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak_before < 64 * 1024
+
+
+def test_the_payload_of_a_type_that_is_not_taken_is_not_read() -> None:
+    with pytest.raises(ProtocolError, match="takes no error"):
+        codec.decode([msgpack.packb([1, "error", "", ""]), b"\xc1"], kinds={Ping})
+
+
+def test_a_long_payload_is_held_to_its_shape_as_a_short_one_is() -> None:
+    content = bytes(200_000)
+    for payload in ({"content": content}, {"content": content, "new": {"a": [1]}}):
+        assert codec.decode(_frames(payload, ArtifactContent))[1] == ArtifactContent(content=content)
+    for payload in ({"content": "x" * 200_000}, {"content": [content]}, {"other": content}, [content]):
+        with pytest.raises(ProtocolError):
+            codec.decode(_frames(payload, ArtifactContent))
+    with pytest.raises(ProtocolError):
+        codec.decode([_frames({}, GetArtifact)[0], b"\x81\xa6digest\xdb\x00\x03\x0d\x40" + b"\xff" * 200_000])
 
 
 def test_what_a_refused_message_says_is_short_and_shows_no_payload() -> None:
