@@ -225,6 +225,7 @@ class Attempt:
     seed: bytes
     logs: LogSink
     memory: GuestMemory
+    is_command: bool = False  # standard input is the event, standard output the result
     stdin_read: int = 0
     stdout: bytearray = field(default_factory=bytearray)
     exit_code: int | None = None

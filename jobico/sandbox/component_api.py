@@ -64,12 +64,7 @@ class ComponentInstance(ctypes.Structure):
 class ComponentFunction(ctypes.Structure):
     """`wasmtime_component_func_t`."""
 
-    _fields_ = (
-        ("store_id", c_uint64),
-        ("private1", c_uint32),
-        ("private2", c_uint32),
-        ("private3", c_void_p),
-    )
+    _fields_ = (("store_id", c_uint64), ("private", c_uint64 * 3))
 
 
 CALLBACK = ctypes.CFUNCTYPE(c_size_t, c_void_p, c_void_p, c_void_p, c_void_p, c_size_t, c_void_p, c_size_t)

@@ -72,6 +72,7 @@ class _CoreRun:
 
     def run(self, attempt: Attempt) -> bytes:
         """Runs the guest in a fresh instance."""
+        attempt.is_command = isinstance(self._abi, CommandAbi)
         self.store.instantiate(self._instance_pre)
         return self._abi.run(self.store, attempt)
 

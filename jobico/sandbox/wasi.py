@@ -13,7 +13,6 @@ from collections.abc import Callable
 from enum import IntEnum
 from typing import Final
 
-from jobico.definition import Abi
 from jobico.event import Outcome
 from jobico.sandbox.attempt import Attempt, BadPointer, Stop
 from jobico.sandbox.host.function import HostFunction, function_type
@@ -133,7 +132,7 @@ def _fd_read(attempt: Attempt, fd: int, vectors: int, count: int, read: int) -> 
     if count > _VECTORS_MAX:
         return Errno.INVAL
     begun = attempt.stdin_read
-    source = attempt.job.payload if attempt.spec.abi is Abi.COMMAND else b""
+    source = attempt.job.payload if attempt.is_command else b""
     for pointer, size in _vectors(attempt, vectors, count):
         piece = source[attempt.stdin_read : attempt.stdin_read + size]
         if not piece:
@@ -150,7 +149,7 @@ def _fd_write(attempt: Attempt, fd: int, vectors: int, count: int, written: int)
     if count > _VECTORS_MAX:
         return Errno.INVAL
     total = 0
-    is_result = fd == _STDOUT and attempt.spec.abi is Abi.COMMAND
+    is_result = fd == _STDOUT and attempt.is_command
     for pointer, size in _vectors(attempt, vectors, count):
         if is_result:
             _write_result(attempt, pointer, size)

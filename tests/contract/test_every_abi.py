@@ -164,6 +164,11 @@ def test_fuel_is_counted_the_same_in_every_run_and_ends_a_guest(run: Runner, abi
     assert run(content, abi).fuel == 0
 
 
+def test_an_abi_that_is_not_named_is_found_out(run: Runner, abi: Abi) -> None:
+    result = run(guest(abi, ECHO), Abi.AUTO, b"[1]")
+    assert (result.outcome, result.result, result.logs) == (Outcome.OK, b"[1]", ())
+
+
 def test_an_abi_that_the_module_is_not_of_is_refused(run: Runner) -> None:
     component, command = guest(Abi.COMPONENT, ECHO), guest(Abi.COMMAND, ECHO)
     assert run(component, Abi.COMMAND).outcome is Outcome.ABI_ERROR
