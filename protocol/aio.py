@@ -9,7 +9,7 @@ from jobico import limits
 from jobico.errors import JobicoError, ProtocolError
 from jobico.logs import Action, get_logger
 from protocol import codec
-from protocol.authorisation import Caller
+from protocol.authorisation import LOCAL, Caller
 from protocol.client import check_reply, missed, unreachable
 from protocol.gate import Gate, Incoming
 from protocol.messages import Failure, Message, ReplyT, Request
@@ -184,7 +184,7 @@ class AsyncServer:
             return False
         request = self._gate.request(*received)
         if isinstance(request, list):
-            self._gate.send(request, received[1].tenant if received[1] else "")
+            self._gate.send(request, received[1] or LOCAL)
             self._watch.look()
         elif request is not None:
             task = self._loop.create_task(self._carry_out(request))
@@ -203,5 +203,5 @@ class AsyncServer:
                 self._gate.end(caller)
         except Exception as error:
             reply = error
-        self._gate.send(self._gate.answer(request, reply), caller.tenant)
+        self._gate.send(self._gate.answer(request, reply), caller)
         self._watch.look()

@@ -135,12 +135,15 @@ class Gate:
         """How many requests have begun and not ended."""
         return self._under_way
 
-    def send(self, frames: list[bytes], tenant: str) -> None:
-        """Sends an answer, unless its peer is gone or does not read.
+    def send(self, frames: list[bytes], caller: Caller) -> None:
+        """Sends an answer, unless its peer is gone, does not read, or is let in no longer.
 
         SECURITY: ZeroMQ keeps what a connected peer does not read. What a tenant leaves unread is bounded
         here; nodes and operators are trusted to read.
         """
+        if self._keyring is not None and self._keyring.caller(caller.key) != caller:
+            return
+        tenant = caller.tenant
         if not tenant:
             try_send(self._socket, frames)
             return

@@ -20,7 +20,7 @@ import zmq
 from jobico import limits
 from jobico.errors import NodeUnavailable
 from jobico.logs import Action, get_logger
-from protocol.authorisation import Caller
+from protocol.authorisation import LOCAL, Caller
 from protocol.gate import Gate, Incoming
 from protocol.messages import Message
 from protocol.publishing import Publisher
@@ -79,6 +79,11 @@ class Reactor:
     def refused(self) -> int:
         """How many messages were not taken, on all sockets."""
         return sum(gate.refused for gate in self._gates)
+
+    @property
+    def under_way(self) -> int:
+        """How many requests are waiting for their answer, on all sockets."""
+        return sum(gate.under_way for gate in self._gates)
 
     def on_request(
         self,
@@ -159,7 +164,7 @@ class Reactor:
             for socket in [one for one in self._ready if one != self._wakeup]:
                 self._ready.pop(socket)
                 self._poller.unregister(socket)
-            while any(gate.under_way for gate in self._gates) and time.monotonic() < self._stop_at:
+            while self.under_way and time.monotonic() < self._stop_at:
                 self._turn()
         finally:
             with self._lock:
@@ -230,7 +235,7 @@ class Reactor:
             if isinstance(request, Incoming):
                 self._carry_out(gate, request, handlers[type(request.message)])
             elif request is not None:
-                gate.send(request, received[1].tenant if received[1] else "")
+                gate.send(request, received[1] or LOCAL)
 
     def _carry_out(self, gate: Gate, request: Incoming, handler: RequestHandler) -> None:
         caller = request.caller
@@ -238,7 +243,7 @@ class Reactor:
         try:
             gate.begin(caller)
         except NodeUnavailable as error:
-            gate.send(gate.answer(request, error), caller.tenant)
+            gate.send(gate.answer(request, error), caller)
             return
         try:
             reply = handler(request.message, caller)
@@ -246,12 +251,12 @@ class Reactor:
             reply = error
         if not isinstance(reply, Future):
             gate.end(caller)
-            gate.send(gate.answer(request, reply), caller.tenant)
+            gate.send(gate.answer(request, reply), caller)
             return
 
         def finish(future: "Future[Message]") -> None:
             gate.end(caller)
             error = future.exception() if not future.cancelled() else NodeUnavailable("The node is stopping.")
-            gate.send(gate.answer(request, error or future.result()), caller.tenant)
+            gate.send(gate.answer(request, error or future.result()), caller)
 
         reply.add_done_callback(lambda future: self.call_soon_threadsafe(lambda: finish(future)))
