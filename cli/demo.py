@@ -189,7 +189,8 @@ def _draw(status: dict[str, Any]) -> None:
     _step(f"until {attempt['executor']} had it", waited_ms)
     _step(f"in the sandbox: {status['outcome']}", run_ms)
     _step("from accepted to recorded as done", status["finished_ms"] - status["accepted_ms"])
-    render.line("  It logged", "dim")
+    if attempt.get("logs"):
+        render.line("  It logged", "dim")
     for line in attempt.get("logs") or ():
         render.show(log_line(line))
     render.line("  Its result", "dim")

@@ -83,8 +83,8 @@ def logs(
 ) -> None:
     """Show executions with what their guests logged.
 
-    The oldest comes first; with --json each is one line. With -f it goes on until Ctrl-C, across restarts of the platform, and shows
-    none twice.
+    The oldest comes first; with --json each is one line. With -f it goes on until Ctrl-C, across restarts of
+    the platform, and shows none twice.
 
     Example: jobico logs acme -f --status failed
     """
