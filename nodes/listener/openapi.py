@@ -7,10 +7,11 @@ import msgspec
 
 from jobico import __version__, limits
 from jobico.event import EventStatus
+from jobico.payload import parse_pointer
 from nodes.listener.problems import MEDIA_TYPE, STATUSES, TITLES, problem_type
 from nodes.listener.query import PARAMETERS
 
-__all__ = ["document"]
+__all__ = ["document", "with_order_key"]
 
 Json = dict[str, Any]
 
@@ -42,9 +43,8 @@ def document(url: str, tenant: str, events: Mapping[str, object]) -> Json:
     paths: Json = {}
     for name in sorted(events):
         # NOTE: a path without variables wins over the one with them, so each event has its own body.
-        paths[f"/events/{tenant}/{name}"] = {
-            "post": _post(name, f"event.{name}" if f"event.{name}" in schemas else "")
-        }
+        schema = f"event.{name}" if f"event.{name}" in schemas else ""
+        paths[f"/events/{tenant}/{name}"] = {"post": _post(name, schema), **_ABOUT_ONE}
     paths["/events/{tenant}/{name}"] = _any_event()
     paths |= _machine_paths()
     (status,), components = msgspec.json.schema_components(
@@ -199,8 +199,11 @@ _IDEMPOTENCY: Final[Json] = {
 
 
 def _query_parameters() -> list[Json]:
-    duration = {"type": "string", "pattern": "^[0-9]{1,4}(ms|s)$"}
-    shapes: Json = {"wait": duration, "delay": duration, "at": {"type": "string", "format": "date-time"}}
+    shapes: Json = {
+        "wait": {"type": "string", "pattern": "^([0-9]{1,4}ms|([0-9]|[12][0-9]|30)s)$"},
+        "delay": {"type": "string", "pattern": "^[0-9]{1,4}(ms|s|m)$"},
+        "at": {"type": "string", "format": "date-time"},
+    }
     return [
         {"name": name, "in": "query", "description": text, "schema": shapes[name]}
         for name, text in PARAMETERS.items()
@@ -226,20 +229,21 @@ def _path_parameters() -> list[Json]:
 
 
 def _any_event() -> Json:
-    return {
-        "parameters": _path_parameters(),
-        "post": _post("", ""),
-        "get": {
-            "summary": "Ask how an event is doing",
-            "security": [{"key": []}],
-            "responses": {"200": {"$ref": "#/components/responses/status"}, **_answers(_GET)},
-        },
-        "delete": {
-            "summary": "Cancel an event that has not ended",
-            "security": [{"key": []}],
-            "responses": {"204": {"description": "Withdrawn."}, **_answers(_DELETE)},
-        },
-    }
+    return {"parameters": _path_parameters(), "post": _post("", ""), **_ABOUT_ONE}
+
+
+_ABOUT_ONE: Final[Json] = {
+    "get": {
+        "summary": "Ask how the event with this id is doing",
+        "security": [{"key": []}],
+        "responses": {"200": {"$ref": "#/components/responses/status"}, **_answers(_GET)},
+    },
+    "delete": {
+        "summary": "Cancel the event with this id, which has not ended",
+        "security": [{"key": []}],
+        "responses": {"204": {"description": "Withdrawn."}, **_answers(_DELETE)},
+    },
+}
 
 
 def _machine_paths() -> Json:
@@ -270,6 +274,16 @@ def _machine_paths() -> Json:
             }
         },
     }
+
+
+def with_order_key(schema: object, pointer: str) -> object:
+    """A schema, or None, that also asks for the value that the event's queue orders by."""
+    wanted: Json = {"type": ["string", "number", "boolean"]}
+    for token in reversed(parse_pointer(pointer)):
+        if token.isdecimal():  # it may be an index or a name: nothing to ask for that holds for both
+            return schema
+        wanted = {"type": "object", "required": [token], "properties": {token: wanted}}
+    return wanted if schema is None else {"allOf": [schema, wanted]}
 
 
 def _moved(schema: object, name: str) -> object:

@@ -29,16 +29,15 @@ class PostQuery(NamedTuple):
     at_ms: int = 0
 
     def ready_at_ms(self, now_ms: int) -> int:
-        """The wall time before which the event must not run; 0 is at once.
+        """The wall time before which the event must not run, the later of the two; 0 is at once.
 
         Raises:
             InvalidInput: `at` is too far ahead.
         """
         if self.at_ms > now_ms + limits.DELAY_MS_MAX:
             raise InvalidInput(f"'at' is over {limits.DELAY_MS_MAX // 86_400_000} days ahead.")
-        if self.delay_ms:
-            return now_ms + self.delay_ms
-        return self.at_ms if self.at_ms > now_ms else 0
+        ready_at_ms = max(now_ms + self.delay_ms, self.at_ms)
+        return ready_at_ms if ready_at_ms > now_ms else 0
 
 
 _NONE: Final = PostQuery()
@@ -57,8 +56,6 @@ def parse_post_query(params: Mapping[str, str | list[str]]) -> PostQuery:
             raise InvalidInput(f"{name[:80]!r} is not a parameter here: use wait, delay or at.")
         if not isinstance(value, str):
             raise InvalidInput(f"{name!r} is there more than once.")
-    if "delay" in params and "at" in params:
-        raise InvalidInput("Use either 'delay' or 'at', not both.")
     return PostQuery(
         wait_ms=_duration_ms(params, "wait", limits.WAIT_MS_MAX),
         delay_ms=_duration_ms(params, "delay", limits.DELAY_MS_MAX),

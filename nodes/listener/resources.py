@@ -10,7 +10,7 @@ import falcon
 import msgspec
 from falcon.asgi import Request, Response
 
-from jobico.errors import Conflict, JobicoError, NotFound, UnsupportedMedia
+from jobico.errors import Conflict, InvalidInput, NotFound, UnsupportedMedia
 from jobico.event import EventStatus
 from jobico.ids import parse_event_id
 from nodes.listener import openapi, problems
@@ -135,7 +135,7 @@ class OpenApi:
 def _event_id(text: str) -> str:
     try:
         return parse_event_id(text)
-    except JobicoError:
+    except InvalidInput:
         raise NotFound("There is no such event, or it is not yours.") from None
 
 

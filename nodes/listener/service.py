@@ -18,9 +18,11 @@ from jobico.errors import DeadlineExceeded, NodeUnavailable
 from jobico.event import EventStatus
 from jobico.logs import Action, configure_logging, get_logger
 from jobico.registry import NodeInfo
+from jobico.routes import Route
 from jobico.settings import Settings
 from jobico.tenancy import TenantInfo
 from nodes.lifecycle import Beat, Node
+from nodes.listener import openapi
 from nodes.listener.credentials import Credentials
 from nodes.listener.directory import Directory, RouteLoader, SchemaCache
 from nodes.listener.dispatcher import Dispatcher
@@ -173,15 +175,13 @@ class Service:
     def schemas_of(self, tenant: str) -> Mapping[str, object]:
         """The schema of each event that senders may post, by event; None where it takes any JSON."""
         routes = self.intake.directory.routes.of_tenant(tenant)
-        return {
-            name: self._schema(route.schema_digest)
-            for name, route in routes.items()
-            if not route.event.inline
-        }
+        return {name: self._schema(route) for name, route in routes.items() if not route.event.inline}
 
-    def _schema(self, digest: str | None) -> object:
+    def _schema(self, route: Route) -> object:
+        digest = route.schema_digest
         content = self._schemas.kept(digest) if digest is not None else None
-        return None if content is None else msgspec.json.decode(content)
+        schema = None if content is None else msgspec.json.decode(content)
+        return openapi.with_order_key(schema, route.queue.key) if route.queue.key else schema
 
     # --- Requests on the node's own socket ---
 

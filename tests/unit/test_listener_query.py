@@ -37,7 +37,6 @@ def test_good_parameters_are_read(params: dict[str, str | list[str]], query: Pos
         {"at": "2030-01-01T00:00:00"},
         {"at": "2030-02-30T00:00:00Z"},
         {"at": "0000-01-01T00:00:00Z"},
-        {"delay": "1s", "at": "2030-01-01T00:00:00Z"},
     ],
 )
 def test_malformed_parameters_are_refused(params: dict[str, str | list[str]]) -> None:
@@ -54,3 +53,8 @@ def test_a_time_is_at_most_so_far_ahead() -> None:
 
 def test_a_time_that_has_passed_is_at_once() -> None:
     assert PostQuery(at_ms=5).ready_at_ms(6) == 0
+
+
+def test_of_delay_and_time_the_later_counts() -> None:
+    assert PostQuery(delay_ms=10, at_ms=105).ready_at_ms(100) == 110
+    assert PostQuery(delay_ms=10, at_ms=115).ready_at_ms(100) == 115
