@@ -1,5 +1,6 @@
 """Nodes are killed while events are posted: what got a 202 ends with exactly one recorded outcome."""
 
+import itertools
 import json
 import os
 import signal
@@ -12,16 +13,22 @@ import pytest
 from acceptance_kit import ECHO, Platform, exchange, job, until, wasm
 
 EVENTS = 2_000
+_PAUSE_S = 0.02  # so that the posting goes on while every node is killed
 NODES = ("executor-0", "listener", "recorder", "control", "repository", "executor-1")
 
 
 class Senders:
-    """Threads that post numbered events until each has got its 202, as a careful sender does."""
+    """Threads that post numbered events, each until it has got its 202, as a careful sender does.
 
-    def __init__(self, platform: Platform, count: int, threads: int = 8) -> None:
+    They go on for as long as the block runs, and until `least` events are accepted.
+    """
+
+    def __init__(self, platform: Platform, least: int, threads: int = 4) -> None:
         self._platform = platform
-        self._numbers = iter(range(count))
+        self._least = least
+        self._numbers = itertools.count()
         self._lock = threading.Lock()
+        self._stop = threading.Event()
         self.accepted: dict[str, int] = {}
         self.refused = Counter[object]()
         self._threads = [threading.Thread(target=self._send) for _ in range(threads)]
@@ -32,17 +39,17 @@ class Senders:
         return self
 
     def __exit__(self, *error: object) -> None:
+        self._stop.set()
         for thread in self._threads:
             thread.join(60)
             assert not thread.is_alive()
 
     def _send(self) -> None:
-        while True:
+        while not self._stop.is_set() or len(self.accepted) < self._least:
             with self._lock:
-                number = next(self._numbers, None)
-            if number is None:
-                return
+                number = next(self._numbers)
             self._post(number)
+            time.sleep(_PAUSE_S)
 
     def _post(self, number: int) -> None:
         headers = self._platform.headers(Idempotency_Key=f"order-{number}")
@@ -71,7 +78,7 @@ class Senders:
 
 
 def _records(platform: Platform) -> list[tuple[str, int, str]]:
-    ran = platform.cli("logs", "acme", "-n", str(4 * EVENTS), "--json")
+    ran = platform.cli("logs", "acme", "-n", "100000", "--json")
     records = [json.loads(line) for line in ran.out.splitlines()]
     return [(item["id"], item["attempt"], item["state"]) for item in records]
 
@@ -90,9 +97,12 @@ def test_no_event_is_lost_or_doubled_whatever_is_killed(own_platform: Platform, 
                 20,
                 f"supervisord restarts {name}",
             )
-    assert len(senders.accepted) == len(set(senders.accepted.values())) == EVENTS
+            before = len(senders.accepted)
+            until(lambda before=before: len(senders.accepted) > before + 20, 10, "events flow again")  # type: ignore[misc]
+    count = len(senders.accepted)
+    assert count == len(set(senders.accepted.values())) >= EVENTS
     until(lambda: platform.status()["ready"], 20, "every node is ready again")
-    until(lambda: sum(platform.totals().final.values()) >= EVENTS, 40, "every event has an outcome")
+    until(lambda: sum(platform.totals().final.values()) >= count, 40, "every event has an outcome")
     records = _records(platform)
     assert len(records) == len({(event_id, attempt) for event_id, attempt, _ in records})
     final = Counter(event_id for event_id, _, state in records if state in ("done", "dead"))
