@@ -15,9 +15,9 @@ import msgspec
 
 from jobico.artifact import ArtifactInfo, ModuleReport
 from jobico.errors import CorruptRecord, NotFound, QuotaExceeded
-from jobico.storage.environment import Txn
 from jobico.storage.layout import Form, Layout
 from jobico.storage.quarantine import set_aside
+from jobico.storage.transaction import Txn
 from jobico.storage.values import delete_value, get_value, seal, unseal
 from jobico.units import format_size
 

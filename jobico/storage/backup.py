@@ -15,10 +15,11 @@ import lmdb
 from jobico.errors import CorruptRecord, StorageUnavailable, StoreVersion
 from jobico.storage.artifact_rows import ARTIFACTS_LAYOUT
 from jobico.storage.catalog_view import CATALOG_LAYOUT
-from jobico.storage.environment import META, Txn, unavailable
+from jobico.storage.environment import META, unavailable
 from jobico.storage.execution_rows import EXECUTIONS_LAYOUT
 from jobico.storage.layout import Form, Layout
 from jobico.storage.queue_rows import QUEUE_LAYOUT
+from jobico.storage.transaction import Txn
 from jobico.storage.values import join_value, unseal
 
 __all__ = ["LAYOUTS", "StoreReport", "check_store", "restore_store"]

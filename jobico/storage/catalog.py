@@ -17,9 +17,10 @@ from jobico.ids import new_instance_id
 from jobico.limits import CATALOG_MAP_BYTES
 from jobico.storage.catalog_edit import CatalogChange, CatalogEdit, Update
 from jobico.storage.catalog_view import CATALOG_LAYOUT, CatalogView
-from jobico.storage.environment import Environment, Txn
+from jobico.storage.environment import Environment
 from jobico.storage.ops import Session
 from jobico.storage.quarantine import Quarantine
+from jobico.storage.transaction import Txn
 from jobico.storage.writer import Writer
 
 __all__ = ["Catalog", "CatalogChange", "CatalogEdit", "CatalogView", "Update"]

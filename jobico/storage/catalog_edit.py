@@ -14,8 +14,9 @@ from jobico.errors import NotFound
 from jobico.limits import REQUEST_IDS_REMEMBERED, REVISIONS_KEPT_MAX
 from jobico.registry import NodeInfo
 from jobico.storage.catalog_view import CATALOG_LAYOUT, CatalogView, Job, Secret, encode, pair, revision_key
-from jobico.storage.environment import META, Txn
+from jobico.storage.environment import META
 from jobico.storage.quarantine import set_aside
+from jobico.storage.transaction import Txn
 from jobico.storage.values import seal
 from jobico.tenancy import KeyInfo, SecretInfo, TenantInfo
 

@@ -27,8 +27,9 @@ from jobico.definition import Revision
 from jobico.errors import CorruptRecord
 from jobico.limits import QUERY_ROWS_MAX
 from jobico.registry import NodeInfo
-from jobico.storage.environment import META, Txn
+from jobico.storage.environment import META
 from jobico.storage.layout import Form, Layout
+from jobico.storage.transaction import Txn
 from jobico.storage.values import unseal
 from jobico.tenancy import KeyInfo, SecretInfo, TenantInfo
 

@@ -16,9 +16,9 @@ from jobico.change import Bury, DeadLetter
 from jobico.errors import CorruptRecord, NotFound
 from jobico.event import Event
 from jobico.limits import RECORD_PAYLOAD_BYTES_MAX
-from jobico.storage.environment import Txn
 from jobico.storage.quarantine import set_aside
 from jobico.storage.queue_rows import QUEUE_LAYOUT, encode, key_of
+from jobico.storage.transaction import Txn
 from jobico.storage.values import delete_value, get_start, get_value, put_value, seal, unseal
 
 __all__ = ["DeadPlace", "all_places", "drop_dead", "get_dead", "list_dead", "number_of_dead", "put_dead"]

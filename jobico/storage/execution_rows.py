@@ -23,10 +23,11 @@ import msgspec
 
 from jobico.errors import CorruptRecord
 from jobico.event import Outcome, Record
-from jobico.storage.environment import META, Txn
+from jobico.storage.environment import META
 from jobico.storage.layout import Form, Layout
 from jobico.storage.quarantine import set_aside
-from jobico.storage.values import get_value, pop_value, seal, seal_parts, unseal
+from jobico.storage.transaction import Txn
+from jobico.storage.values import Rows, get_value, pop_value, seal, seal_parts, unseal
 
 __all__ = [
     "EXECUTIONS_LAYOUT",
@@ -125,7 +126,7 @@ def append_records(txn: Txn, items: Sequence[Item]) -> list[Stored]:
     """Stores those records that are not stored yet, under new rows; answers them."""
     row = int(txn.get(META, b"newest") or 0)
     stored: list[Stored] = []
-    rows: list[tuple[bytes, bytes]] = []
+    rows: Rows = []
     indexes: dict[str, list[tuple[bytes, bytes]]] = {}
     for record, content in items:
         attempt = attempt_prefix(record.id) + record.attempt.to_bytes(4)

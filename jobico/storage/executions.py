@@ -17,7 +17,7 @@ import msgspec
 from jobico.errors import CorruptRecord
 from jobico.event import Outcome, Record
 from jobico.limits import EXECUTIONS_MAP_BYTES, QUERY_ROWS_MAX
-from jobico.storage.environment import META, Environment, Txn
+from jobico.storage.environment import META, Environment
 from jobico.storage.execution_rows import (
     EXECUTIONS_LAYOUT,
     Brief,
@@ -34,6 +34,7 @@ from jobico.storage.execution_rows import (
 )
 from jobico.storage.ops import Session
 from jobico.storage.quarantine import Quarantine
+from jobico.storage.transaction import Txn
 from jobico.storage.values import get_value
 from jobico.storage.writer import Writer
 

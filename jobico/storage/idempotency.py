@@ -12,9 +12,9 @@ import msgspec
 
 from jobico.change import IdempotencyKey
 from jobico.errors import CorruptRecord
-from jobico.storage.environment import Txn
 from jobico.storage.quarantine import set_aside
 from jobico.storage.queue_rows import QUEUE_LAYOUT, encode, key_of
+from jobico.storage.transaction import Txn
 from jobico.storage.values import delete_value, get_value, put_value
 
 __all__ = ["Known", "forget_expired", "known_key", "remember_key"]

@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from typing import Any, Generic, TypeVar
 
 from jobico.errors import JobicoError
-from jobico.storage.environment import Txn
+from jobico.storage.transaction import Txn
 
 __all__ = ["Op", "Refused", "S", "Session"]
 

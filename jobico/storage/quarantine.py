@@ -4,9 +4,10 @@ Owns the table `quarantine` of a store. Never decides what is damaged.
 """
 
 from jobico.logs import Action, get_logger
-from jobico.storage.environment import Environment, Txn
+from jobico.storage.environment import Environment
 from jobico.storage.layout import QUARANTINE, Form, Layout
 from jobico.storage.ops import Op, S
+from jobico.storage.transaction import Txn
 from jobico.storage.writer import Writer
 
 __all__ = ["Quarantine", "set_aside"]

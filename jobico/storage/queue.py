@@ -16,18 +16,18 @@ from typing import Any, Final, NamedTuple, Self
 import lmdb
 import msgspec
 
-from jobico import change as changes
-from jobico.change import Change, DeadLetter, Entry
+from jobico.change import Accept, Change, DeadLetter, Entry, IdempotencyKey, Replay
 from jobico.errors import CorruptRecord, JobicoError
 from jobico.event import Record
 from jobico.limits import QUERY_ROWS_MAX, QUEUE_MAP_BYTES
-from jobico.storage.dead_letters import all_places, get_dead, list_dead, number_of_dead
-from jobico.storage.environment import META, Environment, Txn, unavailable
+from jobico.storage.dead_letters import get_dead, list_dead, number_of_dead
+from jobico.storage.environment import Environment, unavailable
 from jobico.storage.ops import Op, Refused
+from jobico.storage.outbox import read_outbox
 from jobico.storage.quarantine import Quarantine
+from jobico.storage.queue_memory import QueueMemory, load_memory
 from jobico.storage.queue_rows import (
     QUEUE_LAYOUT,
-    Counters,
     State,
     decode_event,
     decode_payload,
@@ -36,8 +36,9 @@ from jobico.storage.queue_rows import (
     key_of,
     split_record,
 )
-from jobico.storage.queue_session import QueueMemory, QueueSession
-from jobico.storage.queue_steps import prepare
+from jobico.storage.queue_session import QueueSession
+from jobico.storage.queue_steps import Step, prepare
+from jobico.storage.transaction import Txn
 from jobico.storage.values import get_value, join_value, unseal
 from jobico.storage.writer import Writer
 
@@ -58,19 +59,21 @@ class _Apply(Op[QueueSession]):
     __slots__ = ("_keys", "_steps", "tag")
 
     def __init__(self, given: Sequence[Change], tag: object) -> None:
-        prepared = [prepare(change) for change in given]
-        super().__init__(
-            self._apply,
-            growth=any(isinstance(change, changes.Accept | changes.Replay) for change in given),
-            size_bytes=sum(size_bytes for _, size_bytes in prepared),
-        )
-        self._steps = [step for step, _ in prepared]
-        self._keys = [
-            change.idempotency
-            for change in given
-            if isinstance(change, changes.Accept) and change.idempotency is not None
-        ]
         self.tag = tag
+        self._steps: list[Step] = []
+        self._keys: list[IdempotencyKey] = []
+        size_bytes, growth = 0, False
+        for change in given:
+            step, step_bytes = prepare(change)
+            self._steps.append(step)
+            size_bytes += step_bytes
+            if isinstance(change, Accept):
+                growth = True
+                if change.idempotency is not None:
+                    self._keys.append(change.idempotency)
+            elif isinstance(change, Replay):
+                growth = True
+        super().__init__(self._apply, growth=growth, size_bytes=size_bytes)
 
     def _apply(self, session: QueueSession) -> object:
         # NOTE: refused before anything is written, so a conflict costs the others nothing.
@@ -124,7 +127,7 @@ class EventQueue:
         try:
             txn = env.begin()
             with txn.raw:
-                memory = _load(txn)
+                memory = load_memory(txn)
         except lmdb.Error as error:
             env.close()
             raise unavailable(path, error) from error
@@ -199,7 +202,8 @@ class EventQueue:
                 try:
                     value = get_value(cursor, key)
                 except CorruptRecord:
-                    self._report_event(key)
+                    # NOTE: the event stays until it is buried: its owner still has to make its record.
+                    self._quarantine.note("events", key)
                     value = None
                 found.append(None if value is None else decode_payload(value))
         return found
@@ -209,23 +213,10 @@ class EventQueue:
 
         A damaged row is left out, so numbers may have a hole.
         """
-        rows: list[tuple[int, bytes]] = []
         with self._env.read() as txn:
-            cursor = txn.cursor("outbox")
-            placed = cursor.set_range(key_of(after + 1))
-            while placed and len(rows) < rows_max and bytes_max > 0:
-                key, first = cursor.item()
-                if len(key) == 8:
-                    try:
-                        _, record = split_record(join_value(cursor, first))
-                    except CorruptRecord:
-                        self._quarantine.report(self._writer, "outbox", key)
-                    else:
-                        bytes_max -= len(record)
-                        if bytes_max < 0 and rows:
-                            break
-                        rows.append((int.from_bytes(key), record))
-                placed = cursor.next()
+            rows, damaged = read_outbox(txn, after, rows_max, bytes_max)
+        for key in damaged:
+            self._quarantine.report(self._writer, "outbox", key)
         return rows
 
     def outbox_record(self, event_id: str) -> Record | None:
@@ -336,31 +327,3 @@ class EventQueue:
 
     def _report_dead(self, key: bytes) -> None:
         self._quarantine.report(self._writer, "dead", key)
-
-
-def _load(txn: Txn) -> QueueMemory:
-    """Reads what the queue remembers of its tables, and begins a new incarnation."""
-    counters = _load_counters(txn)
-    counters = counters._replace(incarnation=counters.incarnation + 1)
-    txn.put(META, b"counters", counters.pack())
-    txn.put(META, b"copy", counters.pack())
-    outbox = txn.cursor("outbox")
-    dead = txn.cursor("dead")
-    return QueueMemory(
-        counters=counters,
-        first_row=int.from_bytes(outbox.key()) if outbox.first() else counters.next_row,
-        next_dead=int.from_bytes(dead.key()[:8]) + 1 if dead.last() else 1,
-        stated={int.from_bytes(key) for key, _ in txn.items("states")},
-        dead=Counter(all_places(txn)),
-    )
-
-
-def _load_counters(txn: Txn) -> Counters:
-    if txn.get(META, b"counters") is None:
-        return Counters()
-    for name in (b"counters", b"copy"):
-        try:
-            return Counters.unpack(unseal(txn.get(META, name) or b""))
-        except CorruptRecord:
-            continue
-    raise CorruptRecord("The counters of the queue are damaged: restore it from a backup.")

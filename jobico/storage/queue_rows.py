@@ -20,7 +20,7 @@ import msgspec
 from jobico.change import Entry, Lease
 from jobico.event import Event, Record
 from jobico.storage.layout import Form, Layout
-from jobico.storage.values import seal, seal_parts
+from jobico.storage.values import Rows, seal, seal_parts
 
 __all__ = [
     "QUEUE_LAYOUT",
@@ -104,9 +104,9 @@ def decode_payload(value: bytes) -> bytes:
     return _decode_payload(value).payload
 
 
-def event_rows(entries: Sequence[Entry]) -> list[tuple[bytes, bytes]]:
+def event_rows(entries: Sequence[Entry]) -> Rows:
     """The rows of `events` for new entries, in key order."""
-    rows: list[tuple[bytes, bytes]] = []
+    rows: Rows = []
     for entry in entries:
         rows += seal_parts(_NUMBER.pack(entry.seq), encode(entry.event))
     return rows
@@ -119,10 +119,10 @@ def state_of(entry: Entry) -> State | None:
     return None
 
 
-def encode_record(record: Record) -> list[tuple[bytes, bytes]]:
+def encode_record(record: Record) -> Rows:
     """The rows of `outbox` for a record, their keys still without the row number in front."""
     event_id = record.id.encode()
-    return seal_parts(b"", bytes((len(event_id),)) + event_id + encode(record))
+    return seal_parts(b"", encode(record), bytes((len(event_id),)) + event_id)
 
 
 def split_record(value: bytes) -> tuple[bytes, bytes]:

@@ -10,7 +10,6 @@ settlement that comes twice makes no second record and no second follow-up.
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import msgspec
 
@@ -30,10 +29,11 @@ from jobico.change import (
 )
 from jobico.errors import Conflict, CorruptRecord, Internal
 from jobico.storage.dead_letters import DeadPlace, drop_dead, number_of_dead, put_dead
-from jobico.storage.environment import META, Txn
+from jobico.storage.environment import META
 from jobico.storage.idempotency import forget_expired, known_key, remember_key
 from jobico.storage.ops import Session
 from jobico.storage.quarantine import set_aside
+from jobico.storage.queue_memory import QueueMemory
 from jobico.storage.queue_rows import (
     QUEUE_LAYOUT,
     Counters,
@@ -45,22 +45,10 @@ from jobico.storage.queue_rows import (
     key_of,
     state_of,
 )
-from jobico.storage.values import Cursor, get_value, pop_value, seal, unseal
+from jobico.storage.transaction import Txn
+from jobico.storage.values import Cursor, Rows, get_value, pop_value, seal, unseal
 
-__all__ = ["QueueMemory", "QueueSession", "Rows"]
-
-Rows = list[tuple[bytes, bytes]]
-
-
-@dataclass
-class QueueMemory:
-    """What the queue remembers of its tables; true as of the last commit."""
-
-    counters: Counters
-    first_row: int  # of the outbox; `counters.next_row` where that is empty
-    next_dead: int
-    stated: set[int] = field(default_factory=set)
-    dead: Counter[DeadPlace] = field(default_factory=Counter)
+__all__ = ["QueueSession"]
 
 
 class QueueSession(Session):
@@ -278,7 +266,10 @@ class QueueSession(Session):
     def _add_record(self, event_id: str, record: Rows) -> None:
         key = key_of(self._next_row)
         self._next_row += 1
-        self._new_records += [(key + part, row) for part, row in record]
+        if len(record) == 1:
+            self._new_records.append((key, record[0][1]))
+        else:
+            self._new_records += [(key + part, row) for part, row in record]
         self._new_record_ids.append((event_id.encode(), key))
 
     def _flush_records(self) -> None:

@@ -9,13 +9,12 @@ from typing import Any, Final
 from jobico import change as changes
 from jobico.change import Change
 from jobico.storage.queue_rows import encode_record, event_rows
-from jobico.storage.queue_session import QueueSession, Rows
+from jobico.storage.queue_session import QueueSession
+from jobico.storage.values import size_of
 
 __all__ = ["Step", "prepare"]
 
 Step = Callable[[QueueSession], object]
-
-_ROW_OVERHEAD_BYTES: Final = 32
 
 
 def prepare(change: Change) -> tuple[Step, int]:
@@ -30,26 +29,22 @@ def prepare(change: Change) -> tuple[Step, int]:
 def _prepare_accept(change: changes.Accept) -> tuple[Step, int]:
     rows = event_rows(change.entries)
     ids = tuple([entry.event.id for entry in change.entries])
-    return lambda session: session.accept(change, rows, ids), _size_bytes(rows)
+    return lambda session: session.accept(change, rows, ids), size_of(rows)
 
 
 def _prepare_settle(change: changes.Settle) -> tuple[Step, int]:
     record, rows = encode_record(change.record), event_rows(change.follow_ups)
-    return lambda session: session.settle(change, record, rows), _size_bytes(record, rows)
+    return lambda session: session.settle(change, record, rows), size_of(record) + size_of(rows)
 
 
 def _prepare_reschedule(change: changes.Reschedule) -> tuple[Step, int]:
     record = encode_record(change.record) if change.record is not None else []
-    return lambda session: session.reschedule(change, record), _size_bytes(record)
+    return lambda session: session.reschedule(change, record), size_of(record)
 
 
 def _prepare_bury(change: changes.Bury) -> tuple[Step, int]:
     record, rows = encode_record(change.record), event_rows(change.follow_ups)
-    return lambda session: session.bury(change, record, rows), _size_bytes(record, rows)
-
-
-def _size_bytes(*groups: Rows) -> int:
-    return sum([len(row) + _ROW_OVERHEAD_BYTES for rows in groups for _, row in rows])
+    return lambda session: session.bury(change, record, rows), size_of(record) + size_of(rows)
 
 
 _PREPARE: Final[dict[type, Callable[[Any], tuple[Step, int]]]] = {

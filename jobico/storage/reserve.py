@@ -12,7 +12,8 @@ frees space (settling, acknowledging, trimming) goes on in it.
 import os
 
 from jobico import limits
-from jobico.storage.environment import Environment, Txn
+from jobico.storage.environment import Environment
+from jobico.storage.transaction import Txn
 
 __all__ = ["Reserve"]
 

@@ -24,6 +24,7 @@ else:
 __all__ = [
     "PART_BYTES",
     "Cursor",
+    "Rows",
     "delete_value",
     "get_start",
     "get_value",
@@ -32,15 +33,19 @@ __all__ = [
     "put_value",
     "seal",
     "seal_parts",
+    "size_of",
     "unseal",
 ]
 
 PART_BYTES: Final = 4080  # a page of 4096 less its header
 
 _HEAD = struct.Struct(">IH")
-_FIRST_BYTES: Final = PART_BYTES - _HEAD.size
 _SINGLE: Final = b"\x00\x01"
 _PART = struct.Struct(">H")
+_ROW_OVERHEAD_BYTES: Final = 32
+
+Rows = list[tuple[bytes, bytes | memoryview]]
+"""Keys and values to put."""
 
 
 def seal(value: bytes) -> bytes:
@@ -60,16 +65,26 @@ def unseal(sealed: bytes) -> bytes:
     return value
 
 
-def seal_parts(key: bytes, value: bytes) -> list[tuple[bytes, bytes]]:
-    """The rows that hold `value` under `key`, in key order."""
-    if len(value) <= _FIRST_BYTES:
-        return [(key, crc32(value).to_bytes(4) + _SINGLE + value)]
-    starts = range(_FIRST_BYTES, len(value), PART_BYTES)
-    # PERF: views, not slices: the bytes of a part are copied once, by LMDB.
-    view = memoryview(value)
-    rows = [(key, b"".join((_HEAD.pack(crc32(value), len(starts) + 1), view[:_FIRST_BYTES])))]
-    rows += [(key + _PART.pack(n), view[at : at + PART_BYTES]) for n, at in enumerate(starts, 1)]  # type: ignore[misc]
+def seal_parts(key: bytes, value: bytes, prefix: bytes = b"") -> Rows:
+    """The rows that hold `prefix` and `value`, as one, under `key`; in key order."""
+    checksum = crc32(value, crc32(prefix)) if prefix else crc32(value)
+    size_bytes = _HEAD.size + len(prefix) + len(value)
+    if size_bytes <= PART_BYTES:
+        return [(key, b"".join((checksum.to_bytes(4), _SINGLE, prefix, value)))]
+    starts = range(PART_BYTES, size_bytes, PART_BYTES)
+    # PERF: views, not slices: the bytes of a part are copied once more, by LMDB.
+    whole = memoryview(b"".join((_HEAD.pack(checksum, len(starts) + 1), prefix, value)))
+    rows: Rows = [(key, whole[:PART_BYTES])]
+    rows += [(key + _PART.pack(n), whole[at : at + PART_BYTES]) for n, at in enumerate(starts, 1)]
     return rows
+
+
+def size_of(rows: Rows) -> int:
+    """About how many bytes rows take in a store."""
+    # PERF: nearly always one row.
+    if len(rows) == 1:
+        return len(rows[0][1]) + _ROW_OVERHEAD_BYTES
+    return sum([len(row) + _ROW_OVERHEAD_BYTES for _, row in rows])
 
 
 def get_value(cursor: Cursor, key: bytes) -> bytes | None:

@@ -24,9 +24,10 @@ import lmdb
 from jobico import limits
 from jobico.errors import Internal, JobicoError, StorageUnavailable
 from jobico.logs import Action, get_logger
-from jobico.storage.environment import META, Environment, Txn, unavailable
+from jobico.storage.environment import META, Environment, unavailable
 from jobico.storage.ops import Op, Refused, S
 from jobico.storage.reserve import Reserve
+from jobico.storage.transaction import Txn
 
 __all__ = ["Writer"]
 

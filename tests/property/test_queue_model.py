@@ -295,6 +295,26 @@ class QueueMachine(RuleBasedStateMachine):
             assert (letter.event.payload, letter.reason) == (payload, reason)
         assert store.dead_count() == len(model.dead)
 
+    @invariant()
+    def leaves_no_rows_behind(self) -> None:
+        """What is gone is gone from every table."""
+        if not hasattr(self, "queue"):
+            return
+        model = self.model
+        with self.queue.store._env.read() as txn:
+            assert {int.from_bytes(key) for key, _ in txn.items("states")} <= set(model.events)
+            assert {int.from_bytes(key[:8]) for key, _ in txn.items("events")} == set(model.events)
+            assert {int.from_bytes(key[:8]) for key, _ in txn.items("outbox")} == {
+                row for row, _ in model.outbox
+            }
+            assert {key.decode() for key, _ in txn.items("outbox_ids")} == {
+                record.id for _, record in model.outbox
+            }
+            for table in ("dead", "dead_ids", "dead_tenants"):
+                assert txn.count(table) == len(model.dead)
+            assert len({key[:8] for key, _ in txn.items("dead_payloads")}) == len(model.dead)
+            assert txn.count("expiry") == txn.count("idempotency") == len(model.keys)
+
 
 QueueMachine.TestCase.settings = settings(
     max_examples=60,

@@ -10,9 +10,10 @@ import pytest
 
 from jobico.errors import Internal, NotFound, StorageUnavailable, StoreVersion
 from jobico.limits import MIB
-from jobico.storage.environment import Environment, Txn
+from jobico.storage.environment import Environment
 from jobico.storage.layout import Form, Layout
 from jobico.storage.ops import Op, Refused, Session
+from jobico.storage.transaction import Txn
 from jobico.storage.values import (
     PART_BYTES,
     delete_value,
