@@ -45,12 +45,11 @@ _decode = msgspec.msgpack.Decoder(Record).decode
 
 
 class Page(NamedTuple):
-    """Records that match, newest first."""
+    """Records that match, in the order asked for."""
 
     rows: tuple[tuple[int, bytes], ...]
     next: int
-    """What to give as `before` for more; 0: there are none. A page may be short, or empty, and yet have a
-    next."""
+    """What to give as `before` (or `after`) for more; 0: there are none."""
     newest: int
     """The number of the newest row of all."""
 
@@ -153,19 +152,36 @@ class Executions:
         outcome: str = "",
         since_ms: int = 0,
         before: int = 0,
+        after: int = -1,
         limit: int = 100,
     ) -> Page:
-        """Records that match, newest first, from below row `before` on; it reads a bounded number of rows."""
+        """Records that match, newest first, from below row `before` on.
+
+        It reads a bounded number of rows: a page may be short, or empty, and yet have a `next`.
+
+        Args:
+            tenant: Whose; empty is anybody's, as with all text here.
+            job: Of which job.
+            event: Of which event.
+            outcome: With which outcome.
+            since_ms: Settled at that time or later.
+            before: The row to go on from; 0 begins with the newest.
+            after: From 0 on: rows above that one, oldest first. `before` means nothing then, and `next` is
+            what
+                to give as `after` for more.
+            limit: At most so many.
+        """
         wanted = Filter(tenant, job, event, outcome, since_ms)
         limit = min(limit, QUERY_ROWS_MAX)
         found: list[tuple[int, bytes]] = []
-        row = scanned = 0
+        scanned = 0
         with self._env.read() as txn:
             newest = _newest(txn)
             first = first_row_since(txn, since_ms) if since_ms else 0
-            for row in _rows_reversed(txn, wanted, before):
-                if row < first:
-                    return Page(tuple(found), 0, newest)
+            rows = _rows(txn, wanted, after) if after >= 0 else _rows_reversed(txn, wanted, before)
+            for row in rows:
+                if row < first and after < 0:
+                    break
                 content = self._content(txn, row)
                 if content is not None and wanted.matches(decode_brief(content)):
                     found.append((row, content))
@@ -233,6 +249,14 @@ class Executions:
 
 def _newest(txn: Txn) -> int:
     return int(txn.get(META, b"newest") or 0)
+
+
+def _rows(txn: Txn, wanted: Filter, after: int) -> Iterator[int]:
+    """Rows that the best index leads to, oldest first."""
+    table, prefix = wanted.best_index()
+    for key, _ in txn.items(table, prefix, start=prefix + row_key(after + 1)):
+        if table != "records" or len(key) == 8:
+            yield int.from_bytes(key[-8:])
 
 
 def _rows_reversed(txn: Txn, wanted: Filter, before: int) -> Iterator[int]:

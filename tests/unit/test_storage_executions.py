@@ -136,6 +136,17 @@ def test_a_list_reads_a_bounded_number_of_rows_and_can_be_gone_on_from(
     assert [row for row, _ in store.list(job="rare", before=11).rows] == [1]
 
 
+def test_a_list_after_a_row_goes_on_oldest_first(store: Executions, monkeypatch: pytest.MonkeyPatch) -> None:
+    append(store, *[numbered(n, tenant="a" if n % 2 else "b", result=b"x" * 9_000) for n in range(1, 21)])
+    page = store.list(tenant="a", after=4, limit=3)
+    assert ([row for row, _ in page.rows], page.next, page.newest) == ([5, 7, 9], 9, 20)
+    assert [row for row, _ in store.list(after=17).rows] == [18, 19, 20]
+    assert [row for row, _ in store.list(tenant="a", after=0, since_ms=15).rows] == [15, 17, 19]
+    assert store.list(after=20) == executions.Page((), 0, 20)
+    monkeypatch.setattr(executions, "SCANNED_ROWS_MAX", 4)
+    assert store.list(job="none", after=0).next == 4
+
+
 def test_totals_count_final_records_by_outcome_and_tenant(store: Executions) -> None:
     append(
         store,

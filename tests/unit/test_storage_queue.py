@@ -386,14 +386,18 @@ def test_a_damaged_event_is_set_aside_and_the_rest_is_served(tmp_path: Path) -> 
         assert queue.store.damaged >= 1
 
 
-def test_a_damaged_payload_found_at_delivery_is_none(tmp_path: Path) -> None:
+def test_a_damaged_payload_is_none_and_its_event_stays_to_be_buried(tmp_path: Path) -> None:
+    entry = make_entry(1)
     with WaitedQueue(tmp_path) as queue:
-        queue.apply(accept(make_entry(1), make_entry(2)))
+        queue.apply(accept(entry, make_entry(2)))
     damage(tmp_path, "events", seq_key(1))
     with WaitedQueue(tmp_path) as queue:
         assert queue.store.payload(1) is None
         assert queue.store.payload(2) == b"{}"
         assert queue.store.damaged == 1
+        assert queue.apply(bury(entry, reason="corrupt")) == (True,)
+        assert queue.outbox() == [1]
+        assert [each.seq for each in queue.entries()] == [2]
 
 
 def test_a_damaged_state_costs_its_counts_not_its_event(tmp_path: Path) -> None:
