@@ -45,13 +45,14 @@ class Executor:
         stalled: It has said that its guest takes longer than expected: no more until that one ends.
         draining: It is stopping.
         slow: Holds a slow guest.
+        foreign: Has tokens that are no leases (any more), so what it runs may be one of those.
         alone: Holds an event that may be poison, so nothing else.
         expires_ms: No lease that it holds expires before this.
     """
 
     __slots__ = (
-        "alone", "draining", "expires_ms", "held", "instance", "joined", "name", "planned_us", "renewed_ms",
-        "reserved", "running", "since_ms", "slow", "stalled", "suspect_ms",
+        "alone", "draining", "expires_ms", "foreign", "held", "instance", "joined", "name", "planned_us",
+        "renewed_ms", "reserved", "running", "since_ms", "slow", "stalled", "suspect_ms",
     )  # fmt: skip
 
     def __init__(self, name: str) -> None:
@@ -66,6 +67,7 @@ class Executor:
         self.renewed_ms = 0
         self.suspect_ms = 0
         self.stalled = False
+        self.foreign = False
         self.draining = False
         self.slow = False
         self.alone = False
@@ -94,7 +96,7 @@ class Executor:
         if self.head is item:
             took_us = (now_ms - self.since_ms) * 1_000.0
             self.since_ms = now_ms
-            self.stalled = False
+            self.stalled = self.foreign = False
         if self.held.pop(item.token, None) is None:
             del self.reserved[item.token]
         item.executor = ""
@@ -124,11 +126,12 @@ class Executor:
     def victim(self) -> Pending | None:
         """The event that its death is charged to: the one it runs, as far as is known.
 
-        NOTE: of what it was given before a restart of the listener only the ordered events are remembered, so it
-        may have run something else, and nobody is charged.
+        NOTE: of what it was given before a restart of the listener only the ordered events are remembered, so
+        while it may have run something else nobody is charged.
         """
         head = self.head
-        return self.held.get(self.running) or (None if head is None or head.recovered else head)
+        unsure = head is None or head.recovered or self.foreign
+        return self.held.get(self.running) or (None if unsure else head)
 
     def late(self, now_ms: int) -> bool:
         """True if what it runs takes longer than planned, so that nothing should wait behind it."""

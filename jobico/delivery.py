@@ -197,7 +197,7 @@ class DeliveryMachine:
             if share is None:
                 return False
             queue = share.turns[0]
-            item = queue.peek(self.backlog.items)
+            item = queue.peek(self.backlog.items) if queue.may_lease else None
             if item is None:
                 fair.drop(share)
                 continue

@@ -188,8 +188,9 @@ class Leasing:
         return [item for item in (self.find(name, token) for token in tokens) if item is not None]
 
     def _abort_stale(self, executor: Executor, held: Iterable[int]) -> None:
-        """Has ended what cannot count any more: taken from it, or given by an earlier run of this listener."""
+        """Has ended what cannot count any more: taken from it, or given before this listener started."""
         stale = tuple(token for token in held if token not in executor.held)
+        executor.foreign = bool(stale)
         if stale:
             self._out(Abort(executor.name, stale))
 

@@ -35,8 +35,8 @@ class Pending:
 
     __slots__ = (
         "attempts", "cancelled", "deaths", "due_ms", "estimate", "event", "executor", "expires_ms",
-        "lease_stored", "leased_wall_ms", "phase", "planned_us", "queue", "ready_wall_ms", "recovered", "route", "seq",
-        "size_bytes", "slow", "token",
+        "lease_stored", "leased_wall_ms", "phase", "planned_us", "queue", "ready_wall_ms", "recovered",
+        "route", "seq", "size_bytes", "slow", "token",
     )  # fmt: skip
 
     def __init__(self, entry: Entry, event: Event, size_bytes: int, queue: "Queue") -> None:

@@ -54,7 +54,9 @@ class Settling:
     def after_attempt(self, item: Pending, executor: str, settlement: Settlement, now: Now) -> Step:
         """The step after an attempt that was run, or at least begun."""
         item.phase = Phase.COMMITTING
-        route = item.route or self.route(item.event.tenant, item.event.event)
+        if item.route is None:  # leased before a restart
+            item.route = self.route(item.event.tenant, item.event.event)
+        route = item.route
         settlement = self._as_it_counts(item, settlement)
         attempts = item.attempts + 1
         deaths = item.deaths + (settlement.outcome is Outcome.KILLED)

@@ -25,12 +25,13 @@ TICK_MS = 50
 class Post:
     """A sender's request and what came of it."""
 
-    def __init__(self, events: tuple[Event, ...], key: str = "") -> None:
+    def __init__(self, events: tuple[Event, ...], key: str = "", *, once: bool = False) -> None:
         self.events = events
         self.key = key
         self.answer: AcceptResult | None = None
         self.entries: tuple[Any, ...] = ()
         self.given_up = False
+        self.once = once
 
 
 class Listener:
@@ -152,9 +153,14 @@ class Listener:
     def replay(self, event: Event, old_id: str) -> None:
         if self.up:
             self.carry_out()
-            post = Post((event,))
+            post = Post((event,), once=True)
             post.entries = self.machine.admit((event,), self.now, forced=True)
             self._stage((Replay(old_id, post.entries[0]),), post)
+
+    @property
+    def quiet(self) -> bool:
+        """True when nothing is under way."""
+        return self.up and not (self._committing or self.machine.backlog.items or self.machine.busy)
 
     # --- Executors ----------------------------------------------------------------------------------------
 
@@ -251,7 +257,7 @@ class Listener:
             if answer.error is None and isinstance(answer.results[0], AcceptResult):
                 tag.answer = answer.results[0]
                 self.checks.told(tag, tag.answer)
-            elif answer.error is not None:
+            elif answer.error is not None and not tag.once:
                 self.world.after(100 + self.world.rng.randrange(100), self.post, tag)
         elif isinstance(tag, Step) and not self.eager_commit:
             if answer.error is None:

@@ -1,6 +1,6 @@
-"""Stores for the simulation: the queue as a dictionary, and the real one, both with crashes before the sync.
+"""Stores for the simulation: the queue as a dictionary, and the real one; both can crash before a sync.
 
-A store takes changes with `stage`, makes them durable with `commit`, forgets what is not durable with `crash`.
+A store takes changes with `stage`, makes them durable with `commit`, forgets with `crash` what is not.
 """
 
 from collections.abc import Iterator, Sequence
@@ -111,41 +111,40 @@ class ModelStore:
     def _apply(self, change: Change) -> Any:
         match change:
             case Accept():
-                key = change.idempotency
-                if key is not None and key.key in self.keys:
-                    return AcceptResult(self.keys[key.key], fresh=False)
-                ids = tuple(entry.event.id for entry in change.entries)
-                if key is not None:
-                    self.keys[key.key] = ids
-                self._add(change.entries)
-                return AcceptResult(ids, fresh=True)
+                return self._accept(change)
             case Replay():
-                if self.dead.pop(change.id, None) is None:
-                    return False
-                self._add((change.entry,))
-                return True
+                found = self.dead.pop(change.id, None) is not None
+                self._add((change.entry,) if found else ())
             case Settle() | Bury():
                 entry = self.entries.pop(change.seq, None)
-                if entry is None:
-                    return False
-                if isinstance(change, Bury):
+                found = entry is not None
+                if entry is not None and isinstance(change, Bury):
                     self.dead[entry.event.id] = entry
-                self._add(change.follow_ups)
-                return True
+                self._add(change.follow_ups if found else ())
             case Reschedule():
-                if change.seq not in self.entries:
-                    return False
-                entry = self.entries[change.seq]
-                event = msgspec.structs.replace(entry.event, ready_at_ms=change.ready_at_ms)
-                self.entries[change.seq] = Entry(change.seq, event, change.attempts, change.deaths)
-                return True
+                found = change.seq in self.entries
+                if found:
+                    event = self.entries[change.seq].event
+                    event = msgspec.structs.replace(event, ready_at_ms=change.ready_at_ms)
+                    self.entries[change.seq] = Entry(change.seq, event, change.attempts, change.deaths)
             case StoreLease():
-                if change.seq not in self.entries:
-                    return False
-                entry = self.entries[change.seq]
-                self.entries[change.seq] = msgspec.structs.replace(entry, lease=change.lease)
-                return True
-        raise AssertionError(change)
+                found = change.seq in self.entries
+                if found:
+                    entry = self.entries[change.seq]
+                    self.entries[change.seq] = msgspec.structs.replace(entry, lease=change.lease)
+            case _:
+                raise AssertionError(change)
+        return found
+
+    def _accept(self, change: Accept) -> AcceptResult:
+        key = change.idempotency
+        if key is not None and key.key in self.keys:
+            return AcceptResult(self.keys[key.key], fresh=False)
+        ids = tuple(entry.event.id for entry in change.entries)
+        if key is not None:
+            self.keys[key.key] = ids
+        self._add(change.entries)
+        return AcceptResult(ids, fresh=True)
 
     def _add(self, entries: Sequence[Entry]) -> None:
         for entry in entries:

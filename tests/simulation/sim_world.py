@@ -1,4 +1,4 @@
-"""The simulated world: time, links that lose what is under way, executors that die and stall. All from one seed."""
+"""The simulated world: time, links that lose what is under way, executors that die and stall."""
 
 import itertools
 import random
@@ -22,7 +22,7 @@ EPOCH_MS = 1_700_000_000_000
 
 
 class Script(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a guest does with an event, by attempt (the last for all that follow); it is the event's payload."""
+    """What a guest does with an event, by attempt (the last for all after); it is the event's payload."""
 
     n: int = 0
     k: str = ""
@@ -179,7 +179,7 @@ class Executor:
         if self.alive:
             self.world.note("stalls", "", (self.instance, stall_ms))
             self.stalled_until = self.world.now_ms + stall_ms
-            self.excused_ms = self.stalled_until
+            self.excused_ms = max(self.excused_ms, self.stalled_until)
             self.world.after(stall_ms, self._resume, self.run)
 
     def _resume(self, run: int) -> None:
@@ -198,7 +198,7 @@ class Executor:
     def cut(self, *, excused: bool = True) -> None:
         """The connection to it breaks."""
         if excused:
-            self.excused_ms = self.world.now_ms
+            self.excused_ms = max(self.excused_ms, self.world.now_ms)
         if self.there.up:
             self.there.cut()
             self.world.after(self.world.rng.randrange(5), self.listener.disconnected, self)
@@ -206,7 +206,7 @@ class Executor:
 
     def cut_back(self) -> None:
         """The connection from it breaks; it does not notice what was lost."""
-        self.excused_ms = self.world.now_ms
+        self.excused_ms = max(self.excused_ms, self.world.now_ms)
         self.back.cut()
         self.world.after(10 + self.world.rng.randrange(300), self.connect_back)
 
