@@ -230,6 +230,7 @@ def _measure(value: object) -> tuple[int, int]:
 
 
 def _violation(error: jsonschema_rs.ValidationError) -> dict[str, str]:
+    # NOTE: `instance_path` (jsonschema-rs 0.61) leaves out names that are empty, so the pointer does too.
     keyword = error.kind.name
     if keyword == "falseSchema" and error.schema_path:
         keyword = str(error.schema_path[-1])
