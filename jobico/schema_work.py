@@ -23,7 +23,7 @@ _Counts = dict[int, int]  # a description: group of nodes -> how often it is app
 
 
 def evaluations_by_depth(graph: SchemaGraph, cap: int) -> tuple[int, ...]:
-    """At index k, how many subschemas may be applied to a part at most k levels down; `cap` and more are one."""
+    """At index k, how many subschemas may be applied to a part k levels down or less; never over `cap`."""
     groups = components([node.in_place for node in graph.nodes])[::-1]
     return tuple(_Growth(graph.nodes, groups, [False] * len(groups), cap).by_level())
 
