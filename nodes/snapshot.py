@@ -198,7 +198,7 @@ def read_snapshot(path: Path) -> ControlSnapshot | None:
     """The snapshot in a file; None where there is none, or none that is whole."""
     try:
         content = path.read_bytes()
-    except FileNotFoundError:
+    except OSError:
         return None
     if hashlib.sha256(content[_DIGEST_BYTES:]).digest() != content[:_DIGEST_BYTES]:
         return None

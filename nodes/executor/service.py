@@ -39,7 +39,7 @@ from protocol.messages import (
     Welcome,
 )
 from protocol.server import Reactor
-from protocol.sockets import advertised, endpoint
+from protocol.sockets import Socket, advertised, endpoint
 
 __all__ = ["main", "serve"]
 
@@ -102,12 +102,18 @@ class _Executor:
 
     def run(self) -> None:
         """Runs guests in this thread until the node drains."""
-        node = self._node
+        node, settings = self._node, self._node.settings
+        # NOTE: the socket moves to the thread of the loop whole: the thread's start is the fence it needs.
+        pull = node.wire.pull(endpoint(settings, node.name, "deliveries"))
+        node.endpoints["deliveries"] = advertised(settings, pull)
         node.load = self._load
         node.seq = lambda: self._follower.seq
         node.on_ready_changed(self._beat.nudge)
+        node.on_drain(lambda: self._reactor.call_soon_threadsafe(self._drain))
         self._follower.start()
-        loop = node.spawn("sockets", self._serve_sockets)
+        loop = node.spawn("sockets", lambda: self._serve_sockets(pull))
+        node.set_ready()
+        self._beat.start()
         try:
             self._runner.run()
         finally:
@@ -118,16 +124,10 @@ class _Executor:
             self._follower.stop()
             self._sandbox.close()
 
-    def _serve_sockets(self) -> None:
-        node, settings = self._node, self._node.settings
-        pull = node.wire.pull(endpoint(settings, node.name, "deliveries"))
-        node.endpoints["deliveries"] = advertised(settings, pull)
-        self._reactor.on_message(pull, {Hello: self._greet, Deliveries: self._take, Abort: self._cancel})
-        self._reactor.every(min(LEASE_RENEW_MS, settings.lease_ms // 4), self._renew)
-        node.on_drain(lambda: self._reactor.call_soon_threadsafe(self._drain))
-        node.set_ready()
-        self._beat.start()
+    def _serve_sockets(self, pull: Socket) -> None:
         try:
+            self._reactor.on_message(pull, {Hello: self._greet, Deliveries: self._take, Abort: self._cancel})
+            self._reactor.every(min(LEASE_RENEW_MS, self._node.settings.lease_ms // 4), self._renew)
             self._reactor.run()
         finally:
             # The main thread must not wait for deliveries that cannot come.

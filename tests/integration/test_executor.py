@@ -231,13 +231,14 @@ def test_settlements_wait_for_a_listener_that_is_away(
 def test_a_draining_executor_ends_its_guest_and_hands_the_rest_back(
     listener: Listener, start_node: StartNode, settings: Settings
 ) -> None:
-    spinning, noop = compiled(settings, SPINNING, time_ms=300), compiled(settings, NOOP)
-    node = start_node(serve_executor, "executor", NAME)
-    running, *waiting = listener.deliver(spinning, noop, noop)
-    until(lambda: node.load()["waiting"] == 2, 1)
+    spinning, noop = compiled(settings, SPINNING, time_ms=1_500), compiled(settings, NOOP)
+    node = start_node(serve_executor, "executor", NAME, lease_ms=400)
+    [running] = listener.deliver(spinning)
+    until(lambda: any(message.running == running for message in listener.of_type(Renewal)))  # type: ignore[attr-defined]
+    waiting = listener.deliver(noop, noop)
     node.drain()
     until(lambda: sorted(listener.returned()) == waiting)
-    assert all(message.draining for message in listener.of_type(Returned))  # type: ignore[attr-defined]
+    until(lambda: listener.of_type(Returned)[-1].draining)  # type: ignore[attr-defined]
     [settlement] = listener.settled(running)
     assert settlement.outcome is Outcome.TIMEOUT
 

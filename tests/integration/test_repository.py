@@ -2,7 +2,6 @@
 
 import threading
 import time
-from collections.abc import Callable
 
 import pytest
 from node_kit import StartNode
@@ -32,15 +31,11 @@ from protocol.messages import (
     DeleteTenant,
     GetArtifact,
     ListArtifacts,
-    Message,
     Ping,
     PutArtifact,
-    Request,
     ResolveArtifact,
 )
 from protocol.sockets import control_endpoint, endpoint
-
-Ask = Callable[[Request[Message]], Message]
 
 
 class Repository:
