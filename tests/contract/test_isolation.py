@@ -94,7 +94,7 @@ def _rss_bytes() -> int:
 
 
 def test_memory_of_the_host_is_flat_over_many_events(run: Runner, abi: Abi) -> None:
-    """Good guests, and ones that trap, log and use their memory; a short form of the run in `benchmarks`."""
+    """Good guests, and ones that trap, log and use their memory; `benchmarks/sandbox.py --flat` runs longer."""
     guests = [
         guest(abi, ECHO),
         guest(abi, DIRTY, fields=FIELDS),
@@ -118,6 +118,6 @@ def test_memory_of_the_host_is_flat_over_many_events(run: Runner, abi: Abi) -> N
 
 @pytest.mark.parametrize("seed", range(20))
 def test_random_valid_modules_end_in_an_outcome(run: Runner, seed: int) -> None:
-    """A short form: `python benchmarks/fuzz.py` runs ten thousand."""
+    """A short form: `python tests/fuzz_sandbox.py --modules 10000` runs ten thousand."""
     result = run(random_module(seed), Abi.COMMAND, time_ms=100, memory_bytes=4 << 20)
     assert result.outcome in (Outcome.OK, Outcome.TRAP, Outcome.TIMEOUT, Outcome.OUT_OF_MEMORY)

@@ -16,8 +16,8 @@ from jobico.sandbox.abi_component import _WASI_VERSION
 from jobico.sandbox.bindings import FunctionType, ValueKind, api, config_setter, pool_setter, wat2wasm
 from jobico.sandbox.config import FEATURES_OFF, FEATURES_ON, POOL, Flavour, new_engine
 
-# Published faults of wasmtime by which a guest could reach or harm its host, and the first version of the line we
-# follow that has none of it. A new one is added here first; where that fails, the pin moves.
+# Published faults of wasmtime by which a guest could reach or harm its host, and the first version of our
+# line that has none of it. A new one is added here first; where that fails, the pin moves.
 ADVISORIES = {
     "CVE-2026-34971: heap accesses of a guest go astray on aarch64": "43.0.1",
     "RUSTSEC-2026-0088: the pooling allocator leaks data between instances": "43.0.1",
@@ -109,7 +109,7 @@ def test_wasmtime_is_pinned_to_one_major_version() -> None:
 
 
 def test_the_wasi_that_is_narrowed_is_the_wasi_that_wasmtime_offers() -> None:
-    """`abi_component` replaces parts of WASI by name and version; a name that is not there replaces nothing."""
+    """`abi_component` replaces parts of WASI by name and version: one that is not there replaces nothing."""
     with open(str(shipped.filename), "rb") as library:
         content = library.read()
     for name in (b"wasi:random/random", b"wasi:sockets/tcp-create-socket"):
