@@ -12,6 +12,7 @@ import binascii
 import contextlib
 import os
 import stat
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -31,6 +32,7 @@ __all__ = [
     "load_public_key",
     "load_sealing_keys",
     "local_peers",
+    "make_missing_key_pairs",
     "make_sealing_key",
 ]
 
@@ -65,6 +67,13 @@ def generate_key_pair(keys_dir: Path, name: str, role: str) -> KeyPair:
     _write_new(keys_dir / f"{name}.key", f"{public} {secret}\n")
     _write_new(keys_dir / f"{name}.pub", f"{public} {role}\n")
     return KeyPair(public, secret)
+
+
+def make_missing_key_pairs(keys_dir: Path, roles: Mapping[str, str]) -> None:
+    """Makes the key pairs (role by name) that are missing: of the nodes of one machine, before they start."""
+    for name, role in roles.items():
+        if not (keys_dir / f"{name}.key").exists():
+            generate_key_pair(keys_dir, name, role)
 
 
 def load_key_pair(keys_dir: Path, name: str) -> KeyPair:

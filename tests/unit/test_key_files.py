@@ -12,6 +12,7 @@ from protocol.key_files import (
     load_public_key,
     load_sealing_keys,
     local_peers,
+    make_missing_key_pairs,
     make_sealing_key,
 )
 
@@ -85,6 +86,14 @@ def test_the_peers_of_a_directory_are_its_public_keys_with_their_roles(tmp_path:
     node = generate_key_pair(tmp_path, "control", "node")
     reader = generate_key_pair(tmp_path, "acme", "tenant:acme:read")
     assert local_peers(tmp_path) == {node.public: "node", reader.public: "tenant:acme:read"}
+
+
+def test_only_the_key_pairs_that_are_missing_are_made(tmp_path: Path) -> None:
+    kept = generate_key_pair(tmp_path, "control", "node")
+    make_missing_key_pairs(tmp_path, {"control": "node", "operator": "operator"})
+    made = load_key_pair(tmp_path, "operator")
+    make_missing_key_pairs(tmp_path, {"control": "node", "operator": "operator"})
+    assert local_peers(tmp_path) == {kept.public: "node", made.public: "operator"}
 
 
 def test_the_sealing_key_is_made_once(tmp_path: Path) -> None:
