@@ -60,7 +60,9 @@ class _Parser:
         self._queues: dict[str, QueueDefinition] = {}
         self._runtimes: dict[str, RuntimeDefinition] = {}
         self._events: dict[str, EventDefinition] = {}
-        self._follow_ups: list[tuple[Fields, str, str]] = []  # ids to be found in `_events` at the end
+        # What is to be found in `_events` at the end.
+        self._follow_ups: list[tuple[Fields, str, str]] = []
+        self._emits: list[tuple[str, int, str]] = []
 
     def read_job(self, node: Node, path: str) -> JobDefinition:
         fields = Fields(self._problems, node, path, _JOB_KEYS)
@@ -69,10 +71,12 @@ class _Parser:
         if not self._queues:
             self._queues[_IMPLICIT_QUEUE.id] = _IMPLICIT_QUEUE
         for at, item in fields.items("runtimes", limits.RUNTIMES_MAX, least=1):
-            self._add(self._runtimes, read_runtime(self._problems, item, at), item, at)
+            runtime = read_runtime(self._problems, item, at)
+            self._add(self._runtimes, runtime, item, at)
+            self._emits += [(target, item.line, f"{at}.emits") for target in runtime.emits]
         for at, item in fields.items("jobs", limits.EVENTS_MAX, least=1):
             self._read_item(item, at)
-        self._check_follow_ups()
+        self._check_targets()
         if len(self._events) > limits.EVENTS_MAX:
             fields.problem(
                 "jobs",
@@ -182,13 +186,16 @@ class _Parser:
             fields.problem(key, f"{shorten(text)!r} is not defined{_suggestion(text, known)}")
         return text
 
-    def _check_follow_ups(self) -> None:
+    def _check_targets(self) -> None:
         for fields, key, target in self._follow_ups:
             if target and target not in self._events:
-                message = (
-                    f"{shorten(target)!r} is not an event of this job{_suggestion(target, self._events)}"
-                )
-                fields.problem(key, message)
+                fields.problem(key, self._no_event(target))
+        for target, line, path in self._emits:
+            if target not in self._events:
+                self._problems.add(line, path, self._no_event(target))
+
+    def _no_event(self, target: str) -> str:
+        return f"{shorten(target)!r} is not an event of this job{_suggestion(target, self._events)}"
 
 
 def _choices(known: Collection[str]) -> str:

@@ -401,6 +401,7 @@ def test_problems_past_their_bound_are_counted_only() -> None:
         (_runtime("secrets: [a-b]"), "runtimes[0].secrets[0]", "cannot name a variable"),
         (_runtime("secrets: [A], env: {A: b}"), "runtimes[0].secrets", "in env too"),
         (_runtime("emits: [a b]"), "runtimes[0].emits[0]", "cannot name a event"),
+        (_runtime("emits: [ee]"), "runtimes[0].emits", "'ee' is not an event of this job; did you mean e?"),
         (_job(jobs="[]"), "jobs", "is empty"),
         (_job(jobs="[{result: {ok: e}}]"), "jobs[0].event", "is missing"),
         (_job(jobs="[{event: {id: e}}, {event: {id: e}}]"), "jobs[1].event.id", "'e' is there twice"),
