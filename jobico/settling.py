@@ -69,8 +69,11 @@ class Settling:
             rng=self._rng,
         )
         payload = self._payload_of(item.seq) if attempts == 1 or verdict.state is State.DEAD else b""
-        makes = FollowUps(item.event, route, self.routes, self._new_id, now.wall_ms) if route else None
-        made = _follow_ups(makes, settlement, verdict, payload)
+        made: Sequence[Event] = ()
+        # PERF: most events route nothing; they need not pay for asking.
+        if route is not None and (route.event.ok or route.event.error or settlement.emitted):
+            makes = FollowUps(item.event, route, self.routes, self._new_id, now.wall_ms)
+            made = _follow_ups(makes, settlement, verdict, payload)
         record = record_of(
             item,
             verdict,
@@ -147,10 +150,8 @@ class Settling:
 
 
 def _follow_ups(
-    makes: FollowUps | None, settlement: Settlement, verdict: Verdict, payload: bytes
+    makes: FollowUps, settlement: Settlement, verdict: Verdict, payload: bytes
 ) -> Sequence[Event]:
-    if makes is None:
-        return ()
     if settlement.outcome is Outcome.OK:
         return makes.of_ok(settlement.result) + makes.of_emitted(settlement.emitted)
     if verdict.state is State.DEAD:

@@ -23,6 +23,7 @@ from jobico.instruction import (
 )
 from jobico.logs import Action, get_logger
 from jobico.storage.queue import EventQueue
+from nodes.listener.payloads import Payloads
 from nodes.listener.peers import Peers
 from protocol import messages as m
 
@@ -39,6 +40,7 @@ class Courier:
         name: Of this node.
         machine: Who asks.
         queue: The store.
+        payloads: Of the events in it.
         peers: The executors.
         resolved: Called with the final record of an event that has ended.
         now: What time it is.
@@ -49,6 +51,7 @@ class Courier:
         name: str,
         machine: DeliveryMachine,
         queue: EventQueue,
+        payloads: Payloads,
         peers: Peers,
         *,
         resolved: Callable[[Record], None],
@@ -57,6 +60,7 @@ class Courier:
         self._name = name
         self._machine = machine
         self._queue = queue
+        self._payloads = payloads
         self._peers = peers
         self._resolved = resolved
         self._now = now
@@ -96,7 +100,7 @@ class Courier:
             self._machine.leasing.unsent(send.executor, unsent, self._now())
 
     def _readable(self, send: Send) -> Iterator[Delivery]:
-        payloads = self._queue.payloads([item.seq for item in send.items])
+        payloads = self._payloads.of_all([item.seq for item in send.items])
         for item, payload in zip(send.items, payloads, strict=True):
             if payload is None:
                 self._machine.unreadable(send.executor, item.token, self._now())

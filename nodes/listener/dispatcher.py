@@ -28,6 +28,7 @@ from jobico.tenancy import Quotas
 from nodes.listener.courier import Courier
 from nodes.listener.mailbox import Mailbox
 from nodes.listener.outbox import Outbox
+from nodes.listener.payloads import Payloads
 from nodes.listener.peers import Peers, executor_addresses
 from nodes.listener.requests import RequestHandlers
 from nodes.listener.tracking import Tracker
@@ -109,11 +110,12 @@ class Dispatcher:
         self._queue = EventQueue.open(
             self._path, map_bytes=self._settings.queue_map_bytes, on_commit=self._on_commit
         )
+        self._payloads = Payloads(self._queue)
         self.machine = DeliveryMachine(
             self._queue.incarnation,
             self._queue.next_seq,
             listener=self._name,
-            payload_of=lambda seq: self._queue.payload(seq) or b"",
+            payload_of=self._payloads.of,
             new_id=new_event_id,
             rng=self._rng,
             lease_ms=self._settings.lease_ms,
@@ -129,6 +131,7 @@ class Dispatcher:
             self._name,
             self.machine,
             self._queue,
+            self._payloads,
             self._peers,
             resolved=self.tracker.resolved,
             now=self._now,
@@ -304,7 +307,7 @@ class Dispatcher:
                 self._stored(tag, results, error, now)
             elif isinstance(tag, Step):
                 if error is None:
-                    self.machine.committed(tag, now)
+                    self._take_step(tag, now)
                 else:
                     self.machine.commit_failed(tag, now)
             elif isinstance(tag, asyncio.Future) and not tag.done():
@@ -315,8 +318,15 @@ class Dispatcher:
         self._advance()
         self._outbox.ship()
 
+    def _take_step(self, step: Step, now: Now) -> None:
+        if step.final:
+            self._payloads.drop(step.item.seq)
+            self._payloads.keep(step.follow_ups)
+        self.machine.committed(step, now)
+
     def _stored(self, tag: _Accepting, results: tuple[Any, ...], error: JobicoError | None, now: Now) -> None:
         if error is None and results[0].fresh:
+            self._payloads.keep(tag.entries)
             self.machine.accepted(tag.entries, now)
         else:
             self.machine.not_accepted(tag.entries)
