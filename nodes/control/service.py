@@ -21,7 +21,7 @@ from nodes.control.trust import TrustHandlers
 from nodes.lifecycle import Node, run_node
 from nodes.peers import Peers
 from protocol.authorisation import Role
-from protocol.key_files import generate_key_pair, local_peers
+from protocol.key_files import local_peers, make_missing_key_pairs
 from protocol.messages import ControlChange, Message, Ping
 from protocol.publishing import Publisher
 from protocol.server import Reactor, RequestHandler
@@ -40,11 +40,8 @@ def main(settings: Settings) -> int:
 
 def _make_keys(settings: Settings) -> None:
     """Makes what control needs before it has a socket: its own key pair, and the operator's, on tcp."""
-    if settings.transport is not Transport.TCP:
-        return
-    for name, role in (("control", Role.NODE), ("operator", Role.OPERATOR)):
-        if not (settings.keys_dir / f"{name}.key").exists():
-            generate_key_pair(settings.keys_dir, name, role)
+    if settings.transport is Transport.TCP:
+        make_missing_key_pairs(settings.keys_dir, {"control": Role.NODE, "operator": Role.OPERATOR})
 
 
 def serve(node: Node) -> None:
