@@ -90,23 +90,21 @@ class Executor:
             self.since_ms = now_ms
         self.held[item.token] = self.reserved.pop(item.token)
 
-    def release(self, item: Pending, now_ms: int) -> float:
-        """Notes that it holds an event no longer; returns for how many microseconds that was the oldest."""
-        took_us = 0.0
-        if self.head is item:
-            took_us = (now_ms - self.since_ms) * 1_000.0
+    def release(self, item: Pending, now_ms: int) -> None:
+        """Notes that it holds an event no longer."""
+        held = self.held
+        if held and next(iter(held)) == item.token:
             self.since_ms = now_ms
             self.stalled = self.foreign = False
-        if self.held.pop(item.token, None) is None:
+        if held.pop(item.token, None) is None:
             del self.reserved[item.token]
         item.executor = ""
-        if self.idle:
+        if not held and not self.reserved:
             self.planned_us, self.slow, self.alone = 0.0, False, False
-            return took_us
+            return
         self.planned_us -= item.planned_us
         if item.slow:
-            self.slow = any(other.slow for other in (*self.held.values(), *self.reserved.values()))
-        return took_us
+            self.slow = any(other.slow for other in (*held.values(), *self.reserved.values()))
 
     @property
     def idle(self) -> bool:
@@ -167,13 +165,13 @@ class Crew:
         for executor in self.executors.values():
             if not executor.joined or executor.draining or executor.alone:
                 continue
-            if executor.idle:
+            if not executor.held and not executor.reserved:
                 return executor
             if bulky or executor.planned_us + us > _HELD_AHEAD_US:
                 continue
-            if executor.size >= limits.HELD_DELIVERIES_MAX or executor.late(now_ms):
+            if best is not None and best.planned_us <= executor.planned_us:
                 continue
-            if best is None or executor.planned_us < best.planned_us:
+            if executor.size < limits.HELD_DELIVERIES_MAX and not executor.late(now_ms):
                 best = executor
         return best or Place.NO_ROOM
 

