@@ -114,36 +114,34 @@ class Writer(Generic[S]):
     def _commit(self, ops: list[Op[S]]) -> None:
         """Brings every op to its end, stored or failed, and tells."""
         try:
-            self._store(ops)
-        except lmdb.Error as error:
-            self._degrade(error)
-            for op in ops:
-                if op.growth and not op.done:
-                    op.fail(unavailable(self._env.path, error))
-            self._settle([op for op in ops if not op.done])
+            self._store_what_can(ops)
         except Exception as error:
-            # NOTE: a fault in the code of a session; the thread must outlive it, and nobody may wait for
-            # ever.
+            # NOTE: a fault in the code of a session. The thread must outlive it, and nobody may wait in vain.
             get_logger().exception("A transaction failed.", action=Action.STORAGE_FAILED)
-            for op in ops:
-                if not op.done:
-                    op.fail(Internal(f"A transaction failed: {error!r}. The log has the details."))
+            _fail(ops, Internal(f"A transaction failed: {error!r}. The log has the details."))
         self._tell(ops)
 
-    def _settle(self, ops: list[Op[S]]) -> None:
-        """Tries those again that may use the reserve: together, or each alone where one may be too large."""
+    def _store_what_can(self, ops: list[Op[S]]) -> None:
+        """Stores ops; where that fails, those that may use the reserve: together, or each alone."""
         try:
             self._store(ops)
-        except lmdb.MapFullError:
-            for op in [op for op in ops if not op.done]:
-                try:
-                    self._transact([op])
-                except lmdb.Error as error:
-                    op.fail(unavailable(self._env.path, error))
+            return
         except lmdb.Error as error:
-            for op in ops:
-                if not op.done:
-                    op.fail(unavailable(self._env.path, error))
+            self._degrade(error)
+            _fail([op for op in ops if op.growth], unavailable(self._env.path, error))
+        try:
+            self._store(ops)
+            return
+        except lmdb.MapFullError:
+            alone = [[op] for op in ops if not op.done]  # one of them may be too large for all
+        except lmdb.Error as error:
+            _fail(ops, unavailable(self._env.path, error))
+            return
+        for op in alone:
+            try:
+                self._transact(op)
+            except lmdb.Error as error:
+                _fail(op, unavailable(self._env.path, error))
 
     def _store(self, ops: list[Op[S]]) -> None:
         """Commits ops in one transaction, without those that raise; alone where too many do."""
@@ -222,7 +220,7 @@ class Writer(Generic[S]):
 
     def _tell(self, ops: Sequence[Op[S]]) -> None:
         for op in ops:
-            if op.future is None:
+            if op.future is None or not op.future.set_running_or_notify_cancel():
                 continue
             if op.error is not None:
                 op.future.set_exception(op.error)
@@ -279,3 +277,10 @@ class Writer(Generic[S]):
         self._healthy = True
         if room:
             self._set_available(available=True)
+
+
+def _fail(ops: Sequence[Op[S]], error: JobicoError) -> None:
+    """Fails those that are not done."""
+    for op in ops:
+        if not op.done:
+            op.fail(error)

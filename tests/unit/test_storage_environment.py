@@ -189,6 +189,18 @@ def test_a_fault_in_a_session_ends_its_ops_but_not_the_writer(env: Environment) 
     assert get(env, b"bad") is None
 
 
+def test_an_answer_that_nobody_waits_for_any_more_harms_nobody(
+    env: Environment, writer: Writer[Session]
+) -> None:
+    held = threading.Event()
+    writer.submit(lambda _: held.wait(20))
+    gone = writer.submit(put(b"gone"))
+    assert gone.cancel()
+    held.set()
+    assert writer.submit(put(b"key")).result() is True
+    assert get(env, b"gone") == b"v"
+
+
 def test_close_does_what_was_queued(env: Environment) -> None:
     writer = Writer(env, Session)
     futures = [writer.submit(put(bytes([n]))) for n in range(50)]
