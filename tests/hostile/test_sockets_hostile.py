@@ -206,26 +206,22 @@ def _bombs() -> dict[str, list[bytes]]:
     }
 
 
-@pytest.mark.parametrize("name", _bombs())
-def test_a_peer_that_is_let_in_and_sends_bombs_is_counted_and_answered(victim: Victim, name: str) -> None:
-    bomb = _bombs()[name]
-    refused = victim.refused()
-    push = victim.wire.push(victim.at["records"])
-    dealer = victim.wire_of("acme").dealer(victim.at["rep"])
-    for _ in range(20):
-        push.send_multipart(bomb)
-        dealer.send_multipart([b"", *bomb])
-    answered = 0
-    expected = 0 if name == "a thousand frames" else 20
-    while answered < 20 and dealer.poll(5_000 if answered < expected else 200):
-        reply = codec.decode(dealer.recv_multipart()[1:])[1]
-        assert reply.TYPE in ("error", "pong")
-        answered += 1
-    assert answered >= expected
-    until(lambda: victim.refused() - refused >= 20)
-    push.close(linger=0)
-    dealer.close(linger=0)
-    victim.check()
+def test_a_peer_that_is_let_in_and_sends_bombs_is_counted_and_answered(victim: Victim) -> None:
+    for name, bomb in _bombs().items():
+        refused = victim.refused()
+        push = victim.wire.push(victim.at["records"])
+        dealer = victim.wire_of("acme").dealer(victim.at["rep"])
+        for _ in range(20):
+            push.send_multipart(bomb)
+            dealer.send_multipart([b"", *bomb])
+        # NOTE: what begins with empty frames has no envelope that an answer could go back on.
+        for _ in range(0 if name == "a thousand frames" else 20):
+            assert dealer.poll(5_000), name
+            assert codec.decode(dealer.recv_multipart()[1:])[1].TYPE in ("error", "pong"), name
+        until(lambda: victim.refused() - refused >= 20)  # noqa: B023
+        push.close(linger=0)
+        dealer.close(linger=0)
+        victim.check()
 
 
 def test_requests_without_an_envelope_are_counted(victim: Victim) -> None:
