@@ -12,7 +12,7 @@ from cli.options import Home, Job, Json, Tenant
 from cli.session import Session, connect, new_request_id
 from cli.upload import UPLOAD_TIMEOUT_MS
 from jobico import limits
-from jobico.errors import JobicoError, NotFound
+from jobico.errors import CallerError, InvalidDefinition, JobicoError, NotFound
 from jobico.units import format_size
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ def deploy(
 
 def deploy_file(session: Session, file: Path, *, update: bool = False, dry_run: bool = False) -> "Deployed":
     """Uploads what a definition names and stands beside it, then deploys it."""
+    from cli.definition_lines import with_lines
     from jobico.definition import parse_definition
     from protocol.messages import DeployJob
 
@@ -59,7 +60,10 @@ def deploy_file(session: Session, file: Path, *, update: bool = False, dry_run: 
         request = DeployJob(
             request_id=new_request_id(), source=source, files=digests, update=update, dry_run=dry_run
         )
-        return session.change(request, UPLOAD_TIMEOUT_MS)
+        try:
+            return session.change(request, UPLOAD_TIMEOUT_MS)
+        except InvalidDefinition as error:
+            raise with_lines(error, source, definition) from error
 
 
 def _upload(session: Session, definition: "JobDefinition", folder: Path) -> dict[str, str]:
@@ -82,7 +86,7 @@ def _upload(session: Session, definition: "JobDefinition", folder: Path) -> dict
             )
             try:
                 digests[name] = session.ask("repository", request, UPLOAD_TIMEOUT_MS).info.digest
-            except JobicoError as error:
+            except CallerError as error:
                 error.message = f"{folder / name}: {error.message}"
                 raise
             bars.advance(task)

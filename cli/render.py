@@ -23,6 +23,7 @@ __all__ = [
     "STATE_STYLES",
     "age",
     "as_json",
+    "clear",
     "clock",
     "confirm",
     "facts",
@@ -117,6 +118,12 @@ def show(renderable: "RenderableType") -> None:
     """Prints something drawn for people; nothing in JSON mode."""
     if not _Mode.json:
         _print(renderable)
+
+
+def clear() -> None:
+    """Empties the terminal, for what is shown again and again; nothing where stdout is none."""
+    if not _Mode.json and sys.stdout.isatty():
+        _console().clear()
 
 
 def note(text: str, style: str = "") -> None:
@@ -268,13 +275,20 @@ def confirm(question: str) -> bool:
 
 def progress() -> "AbstractContextManager[Progress]":
     """Bars for work that takes a while, on stderr; silent where that is no terminal, or in JSON mode."""
-    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        SpinnerColumn,
+        TextColumn,
+        TimeElapsedColumn,
+    )
 
     return Progress(
         SpinnerColumn(),
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=24),
-        TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+        MofNCompleteColumn(),
         TimeElapsedColumn(),
         console=_console(error=True),
         transient=True,

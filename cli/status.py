@@ -37,6 +37,8 @@ def status(
     with connect(home) as session:
         while True:
             found = describe(session)
+            if watch:
+                render.clear()
             render.report(found, lambda found=found: _draw(found))  # type: ignore[misc]
             if not watch:
                 break
@@ -168,4 +170,4 @@ def _draw(found: dict[str, Any]) -> None:
 
 def _load(load: dict[str, float]) -> str:
     hidden = ("rss_bytes", "cpu_s", "threads", "files")
-    return "  ".join(f"{name} {value:,.0f}" for name, value in load.items() if name not in hidden)
+    return "  ".join(f"{name} {value:,.0f}" for name, value in load.items() if name not in hidden and value)

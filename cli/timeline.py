@@ -20,7 +20,7 @@ LEVEL_STYLES = {
     "fatal": "bold red",
     "panic": "bold red",
 }
-_CHART_CHARS = 40
+_CHART_CHARS = 24  # fits 80 columns with the rest of the table
 
 
 def draw_status(status: "EventStatus") -> None:
@@ -75,7 +75,7 @@ def _style(status: "EventStatus") -> str:
 
 
 def _chart(status: "EventStatus") -> "RenderableType":
-    rows = []
+    rows: list[tuple[RenderableType, ...]] = []
     last_ms = max(_ms(attempt, "settled_ms") for attempt in status.attempts)
     until_ms = max(status.finished_ms or 0, last_ms, status.accepted_ms + 1)
     for attempt in status.attempts:
@@ -93,15 +93,9 @@ def _chart(status: "EventStatus") -> "RenderableType":
                 str(attempt.get("error") or ""),
             )
         )
-    columns = (
-        "#",
-        "ACCEPTED " + "·" * (_CHART_CHARS - 14) + " DONE",
-        "#LEASED",
-        "#RAN",
-        "OUTCOME",
-        "EXECUTOR",
-        "",
-    )
+    columns: tuple[str, ...] = ("#", "ACCEPTED → DONE", "#LEASED", "#RAN", "OUTCOME", "EXECUTOR", "ERROR")
+    if not any(row[-1] for row in rows):
+        columns, rows = columns[:-1], [row[:-1] for row in rows]
     return render.table(columns, rows, empty="")
 
 

@@ -111,11 +111,11 @@ def test_an_age_is_what_people_say(passed_ms: int, text: str) -> None:
 @pytest.mark.parametrize(
     ("begin_ms", "end_ms", "drawn"),
     [
-        (0, 100, "█" * 40),
-        (50, 100, "·" * 20 + "█" * 20),
-        (0, 0, "█" + " " * 39),
-        (100, 100, "·" * 39 + "█"),
-        (25, 75, "·" * 10 + "█" * 20 + " " * 10),
+        (0, 100, "█" * 24),
+        (50, 100, "·" * 12 + "█" * 12),
+        (0, 0, "█" + " " * 23),
+        (100, 100, "·" * 23 + "█"),
+        (25, 75, "·" * 6 + "█" * 12 + " " * 6),
     ],
 )
 def test_a_chart_shows_waiting_and_running_to_scale(begin_ms: int, end_ms: int, drawn: str) -> None:
