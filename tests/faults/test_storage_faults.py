@@ -153,6 +153,20 @@ def test_a_full_disk_refuses_new_events_settles_all_and_recovers_by_itself(small
         assert len(queue.outbox()) == len(entries) + len(more)
 
 
+def test_a_queue_that_is_opened_on_a_full_disk_settles_what_it_has(small_disk: Path) -> None:
+    with WaitedQueue(small_disk / "queue", map_bytes=16 * MIB) as queue:
+        entries = [make_entry(seq, payload=b"x" * 2_000) for seq in range(1, 301)]
+        queue.apply(accept(*entries))
+    exhaust(small_disk / "other")
+    with WaitedQueue(small_disk / "queue", map_bytes=16 * MIB) as queue:
+        assert [entry.seq for entry in queue.entries()] == [entry.seq for entry in entries]
+        for entry in entries:
+            assert queue.apply(settle(entry)) == (True,)
+    with WaitedQueue(small_disk / "queue", map_bytes=16 * MIB) as queue:
+        assert queue.entries() == []
+        assert len(queue.outbox()) == 300
+
+
 def test_a_store_cannot_be_made_on_a_full_disk_and_says_so(small_disk: Path) -> None:
     exhaust(small_disk / "other")
     with pytest.raises(StorageUnavailable, match="disk is full"):
