@@ -1,7 +1,7 @@
-"""Which line of a definition a problem is about, where only control could find the problem. It prints nothing.
+"""Which line of a definition a problem is about, where only control could find the problem.
 
-Control checks what a definition names (programs, schemas, events of other jobs) and answers with paths; the text,
-and with it the lines, stays with who deploys.
+Control checks what a definition names (programs, schemas, events of other jobs) and answers with paths; the
+text, and with it the lines, stays with who deploys.
 """
 
 import re

@@ -137,9 +137,8 @@ def fail(error: JobicoError, *, hint: str = "") -> None:
 
     message = tame(error.message, multiline=True)
     text = Text.assemble(("Error: ", "bold red"), message)
-    for problem in error.detail.get("problems") or ():
-        text.append("\n  ")
-        text.append(_problem(problem))
+    for problem in _problems(error):
+        text.append(f"\n  {problem}")
     for violation in error.detail.get("violations") or ():
         text.append(
             f"\n  {tame(str(violation.get('pointer') or '/'))}: {tame(str(violation.get('message')))}"
@@ -151,6 +150,18 @@ def fail(error: JobicoError, *, hint: str = "") -> None:
         detail = {"code": error.code, "message": error.message, "detail": error.detail}
         sys.stdout.write(_dumps({"error": detail}) + "\n")
         sys.stdout.flush()
+
+
+def _problems(error: JobicoError) -> list[str]:
+    """What the message of the error does not say yet."""
+    problems = error.detail.get("problems") or ()
+    if len(problems) != 1 or not isinstance(problems[0], dict):
+        return [_problem(problem) for problem in problems]
+    only = problems[0]
+    line = f"line {only.get('line')}"
+    if str(only.get("message")) not in error.message:
+        return [_problem(only)]
+    return [line] if only.get("line") and line not in error.message else []
 
 
 def _problem(problem: Any) -> str:

@@ -85,6 +85,23 @@ def test_an_error_names_each_problem_with_its_line(capsys: pytest.CaptureFixture
     ]
 
 
+@pytest.mark.parametrize(
+    ("message", "line", "shown"),
+    [
+        ("line 3: runtime: there is none", 3, []),
+        ("runtime: there is none", 3, ["  line 3"]),
+        ("runtime: there is none", 0, []),
+        ("The definition is wrong.", 3, ["  line 3: runtime: there is none"]),
+    ],
+)
+def test_a_single_problem_is_not_said_twice(
+    capsys: pytest.CaptureFixture[str], message: str, line: int, shown: list[str]
+) -> None:
+    problem = {"line": line, "path": "runtime", "message": "there is none"}
+    render.fail(InvalidDefinition(message, detail={"problems": [problem]}))
+    assert capsys.readouterr().err.splitlines() == [f"Error: {message}", *shown]
+
+
 def test_an_error_names_each_violation_with_its_pointer(capsys: pytest.CaptureFixture[str]) -> None:
     violations = [{"pointer": "/id", "keyword": "type", "message": f"{RUDE} is no integer"}]
     render.fail(SchemaViolation("It breaks the schema.", detail={"violations": violations}))
