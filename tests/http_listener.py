@@ -30,7 +30,7 @@ from jobico.definition import (
 from jobico.ids import digest_of
 from jobico.sealing import seal_secret
 from jobico.settings import Settings
-from jobico.tenancy import KeyInfo, TenantInfo
+from jobico.tenancy import KeyInfo, Quotas, TenantInfo
 from nodes.snapshot import write_snapshot
 from protocol.key_files import load_sealing_keys, make_sealing_key
 from protocol.messages import ControlSnapshot
@@ -100,26 +100,31 @@ def revision(tenant: str, schema: bytes = SCHEMA, number: int = 1) -> Revision:
     )
 
 
-def tables(secrets: Mapping[str, bytes] | None = None) -> dict[str, dict[str, Any]]:
-    """Control's tables with two tenants that are alike."""
+def tables(secrets: Mapping[str, bytes], quotas: Quotas) -> dict[str, dict[str, Any]]:
+    """Control's tables with two tenants that are alike but for the quotas of acme."""
     keys = [key_info(tenant, role) for tenant in TENANTS for role in ROLES]
     return {
-        "tenants": {tenant: TenantInfo(name=tenant, created_ms=1) for tenant in TENANTS},
+        "tenants": {
+            "acme": TenantInfo(name="acme", created_ms=1, quotas=quotas),
+            "globex": TenantInfo(name="globex", created_ms=1),
+        },
         "keys": {info.id: info for info in keys},
         "jobs": {f"{tenant}/customers": revision(tenant) for tenant in TENANTS},
         "nodes": {},
-        "secrets": dict(secrets or {}),
+        "secrets": dict(secrets),
         "peers": {},
     }
 
 
-def seed(settings: Settings, secrets: Mapping[str, bytes] | None = None) -> None:
+def seed(
+    settings: Settings, secrets: Mapping[str, bytes] | None = None, quotas: Quotas | None = None
+) -> None:
     """Gives a data directory what a listener that has run before has there."""
     data_dir = settings.data_dir("listener")
     schemas = data_dir / "schemas"
     schemas.mkdir(parents=True, exist_ok=True)
     (schemas / (digest_of(SCHEMA).removeprefix("sha256:") + ".json")).write_bytes(SCHEMA)
-    snapshot = ControlSnapshot(seq=1, epoch="e", tables=tables(secrets))
+    snapshot = ControlSnapshot(seq=1, epoch="e", tables=tables(secrets or {}, quotas or Quotas()))
     write_snapshot(data_dir / "control.snapshot", snapshot)
 
 
@@ -186,14 +191,16 @@ def is_ready(url: str) -> bool:
 
 
 @contextlib.contextmanager
-def running_listener(home: Path, *, wait: bool = True, **variables: str) -> Iterator[Listener]:
+def running_listener(
+    home: Path, *, wait: bool = True, quotas: Quotas | None = None, **variables: str
+) -> Iterator[Listener]:
     """Runs a listener on a seeded data directory; SIGTERM at the end must end it with 0 in time."""
     port = free_port()
     settings = Settings(home=str(home), http_port=port, drain_ms=2_000)
     make_sealing_key(settings.keys_dir)
     keys = load_sealing_keys(settings.keys_dir)
     values = [hook.encode() for hook in HOOKS]
-    seed(settings, {"acme/HOOK": seal_secret(keys, values, tenant="acme", name="HOOK")})
+    seed(settings, {"acme/HOOK": seal_secret(keys, values, tenant="acme", name="HOOK")}, quotas)
     environ = {**os.environ, **settings.to_environ(), **variables}
     with open(home / "listener.log", "ab") as log:
         process = subprocess.Popen([sys.executable, "-c", MAIN], env=environ, stdout=log, stderr=log)

@@ -28,6 +28,7 @@ __all__ = ["ListenerApplication", "OneWorkerArbiter", "options"]
 _PR_SET_PDEATHSIG: Final = 1
 _HUNG_S: Final = 60  # the master ends a worker whose loop has not turned for this long
 _STOP_MARGIN_S: Final = 10
+_ANY_HOST: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 - nothing is bound here
 _BACKLOG: Final = 1_024
 
 
@@ -130,6 +131,8 @@ class ListenerApplication(BaseApplication):  # type: ignore[misc]
 
         host, port = address[0], address[1]
         _remember_port(self.settings, port)
+        if host in _ANY_HOST:
+            host = self.settings.advertise_host or "127.0.0.1"
         return create_app(self.settings, f"http://{_bracketed(host)}:{port}")
 
     def run(self) -> None:

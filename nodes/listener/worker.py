@@ -114,8 +114,8 @@ class IntakeProtocol(ASGIProtocol):  # type: ignore[misc]
         return bool(idle)
 
     async def _serve_http_request(self, request: Any, sockname: Any, peername: Any) -> bool:
-        # PERF: gunicorn gives each request a task, for applications that go on after their answer. Ours does not,
-        # so the task of the connection serves it: 20 to 50 µs less for each request.
+        # PERF: gunicorn gives each request a task, for applications that go on after their answer. Ours does
+        # not, so the task of the connection serves it: 20 to 50 µs less for each request.
         keepalive: bool = await self._handle_http_request(request, sockname, peername)
         return keepalive
 
