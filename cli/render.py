@@ -154,7 +154,7 @@ def fail(error: JobicoError, *, hint: str = "") -> None:
 
 def _problems(error: JobicoError) -> list[str]:
     """What the message of the error does not say yet."""
-    problems = error.detail.get("problems") or ()
+    problems = list(error.detail.get("problems") or ())
     if len(problems) != 1 or not isinstance(problems[0], dict):
         return [_problem(problem) for problem in problems]
     only = problems[0]

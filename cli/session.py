@@ -156,7 +156,7 @@ def connect(home: str | None) -> Iterator[Session]:
         home: What `--home` said.
     """
     settings = Settings.from_environ(home=home)
-    with Wire(settings, "cli") as wire:
+    with Wire(settings, "operator") as wire:
         session = Session(settings, wire)
         try:
             yield session

@@ -9,7 +9,8 @@ import msgspec
 from cli.session import Session
 from cli.supervision import NodeProcess, Supervision, expected_nodes, free_port, last_lines
 from jobico.errors import JobicoError, NodeUnavailable
-from jobico.settings import Settings
+from jobico.settings import Settings, Transport
+from protocol.key_files import make_missing_key_pairs
 from protocol.sockets import Wire
 
 if TYPE_CHECKING:
@@ -54,10 +55,13 @@ def start(settings: Settings, on_ready: Callable[[str, float], None]) -> Started
     """
     settings = resolve_port(settings)
     supervision = Supervision(settings)
+    if settings.transport is Transport.TCP:
+        roles = dict.fromkeys(expected_nodes(settings), "node") | {"operator": "operator"}
+        make_missing_key_pairs(settings.keys_dir, roles)
     begun_ms, begun_s = time.time_ns() // 1_000_000, time.monotonic()
     process = supervision.start()
     try:
-        with Wire(settings, "cli") as wire:
+        with Wire(settings, "operator") as wire:
             session = Session(settings, wire)
             try:
                 _await_ready(session, supervision, begun_ms, on_ready)

@@ -63,13 +63,15 @@ def up(
 
 
 def _next_steps(started: "Started", detach: bool) -> None:
-    home = "" if started.settings.home_dir == Settings().home_dir else f" --home {started.settings.home_dir}"
+    home = started.settings.home_dir
     render.line()
     render.line(f"Ready in {started.took_ms / 1_000:.1f} s: {started.url}", "bold green")
-    render.line(f"  jobico status{home}          node by node")
-    render.line(f"  jobico deploy FILE{home}     deploy a job definition")
-    render.line(f"  jobico logs -f{home}         follow executions")
-    render.line(f"  jobico down{home}            stop it" if detach else "  Ctrl-C                 stop it")
+    if home != Settings().home_dir:
+        render.line(f"  export JOBICO_HOME={home}")
+    render.line("  jobico status         node by node")
+    render.line("  jobico deploy FILE    deploy a job definition")
+    render.line("  jobico logs -f        follow executions")
+    render.line("  jobico down           stop it" if detach else "  Ctrl-C                stop it")
 
 
 def _stop(started: "Started") -> None:

@@ -80,10 +80,12 @@ def until(condition: Callable[[], Any], timeout_s: float, what: str) -> Any:
         time.sleep(0.02)
 
 
-def run_cli(*arguments: str, home: Path | None = None, stdin: str = "", timeout_s: float = 60) -> "Ran":
-    """Runs the command line as a process of its own."""
+def run_cli(
+    *arguments: str, home: Path | None = None, stdin: str = "", timeout_s: float = 60, **settings: str
+) -> "Ran":
+    """Runs the command line as a process of its own, with `JOBICO_*` settings as given and no others."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith("JOBICO_")}
-    environment |= {"NO_COLOR": "1", "COLUMNS": "120", "TZ": "UTC"}
+    environment |= {"NO_COLOR": "1", "COLUMNS": "120", "TZ": "UTC"} | settings
     if home is not None:
         environment["JOBICO_HOME"] = str(home)
     command = [sys.executable, "-P", "-m", "cli", *arguments]
@@ -108,9 +110,10 @@ class Ran(NamedTuple):
 class Platform:
     """A running platform with a tenant `acme` that has a key."""
 
-    def __init__(self, home: Path, *options: str) -> None:
+    def __init__(self, home: Path, *options: str, **settings: str) -> None:
         self.home = home
-        started = run_cli("up", "--detach", "--port", "0", "--json", *options, home=home)
+        self._settings = settings
+        started = run_cli("up", "--detach", "--port", "0", "--json", *options, home=home, **settings)
         assert started.code == 0, started.err
         self.url: str = started.json["url"]
         self.ready_ms: int = started.json["ready_ms"]
@@ -119,7 +122,7 @@ class Platform:
 
     def cli(self, *arguments: str, stdin: str = "", code: int = 0) -> Ran:
         """Runs a command on this platform; fails unless it ends with that code."""
-        ran = run_cli(*arguments, home=self.home, stdin=stdin)
+        ran = run_cli(*arguments, home=self.home, stdin=stdin, **self._settings)
         assert ran.code == code, f"{arguments} ended with {ran.code}: {ran.err}{ran.out}"
         return ran
 
@@ -160,7 +163,7 @@ class Platform:
         )
 
     def status(self) -> Any:
-        return run_cli("status", "--json", home=self.home).json
+        return run_cli("status", "--json", home=self.home, **self._settings).json
 
     def node_pid(self, name: str) -> int:
         pids: dict[str, int] = {node["name"]: node["pid"] for node in self.status()["nodes"]}
