@@ -63,6 +63,7 @@ class Node:
         self.draining = threading.Event()
         self.failed = False
         self._ready = False
+        self._store_available = True
         self._on_drain: list[Callable[[], None]] = []
         self._on_ready: list[Callable[[], None]] = []
         self._lock = threading.Lock()
@@ -82,6 +83,17 @@ class Node:
             self.log.info("ready", action=Action.NODE_READY, duration_ms=took_ms, endpoints=self.endpoints)
         for callback in self._on_ready:
             callback()
+
+    def set_store_available(self, available: bool) -> None:
+        """Says whether its store takes writes; a node whose store does not is not ready."""
+        if available == self._store_available:
+            return
+        self._store_available = available
+        if available:
+            self.log.info("the store takes writes again", action=Action.STORAGE_RECOVERED)
+        else:
+            self.log.error("the store takes no writes", action=Action.STORAGE_FAILED)
+        self.set_ready(available)
 
     def on_ready_changed(self, callback: Callable[[], None]) -> None:
         """Has `callback` called when readiness changes."""

@@ -127,10 +127,15 @@ class _Control:
             self._node.wire.keyring.replace(peers)
 
     def _beat(self) -> None:
+        self._node.set_store_available(self._catalog.available)
         self._members.register(self._node.info())
 
     def _load(self) -> dict[str, float]:
-        return {"changes": float(self._catalog.seq), "refused": float(self._reactor.refused)}
+        return {
+            "changes": float(self._members.seq),
+            "refused": float(self._reactor.refused),
+            "damaged": float(self._catalog.damaged),
+        }
 
     def _on_committed(self, changes: tuple[CatalogChange, ...]) -> None:
         # In the thread of the writer, in the order of the commits; the loop keeps that order.

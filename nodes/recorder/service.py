@@ -71,7 +71,6 @@ class _Recorder:
         self._feed = FeedBuilder()
         self._trim: Future[int] | None = None
         self._under_way = 0
-        self._failing = False
         self._log = get_logger()
         self._follower = Follower(
             node.settings,
@@ -137,7 +136,6 @@ class _Recorder:
         if error is not None:
             self._fail(error)
             return
-        self._recover()
         self._listeners.send(message.listener, Recorded(first=message.first, upto=message.last))
         rows = stored.result()
         for feed in self._feed.build(rows):
@@ -149,20 +147,12 @@ class _Recorder:
     def _fail(self, error: BaseException) -> None:
         if not isinstance(error, JobicoError):
             raise error
-        if not self._failing:
-            self._log.error(error.message, action=Action.STORAGE_FAILED, code=error.code)
-        self._failing = True
-        self._node.set_ready(False)
-
-    def _recover(self) -> None:
-        if self._failing:
-            self._log.info("the store takes writes again", action=Action.STORAGE_RECOVERED)
-            self._failing = False
-            self._node.set_ready()
+        # What was not stored is not acknowledged: the listener keeps it and sends it again.
+        self._log.warning(error.message, action=Action.STORAGE_FAILED, code=error.code)
+        self._check_store()
 
     def _check_store(self) -> None:
-        if self._failing and self._store.available:
-            self._recover()
+        self._node.set_store_available(self._store.available)
 
     def _begin_trim(self) -> None:
         if self._trim is not None and not self._trim.done():

@@ -39,6 +39,7 @@ from protocol.sockets import advertised, endpoint
 __all__ = ["main", "serve"]
 
 _INSPECTIONS_AT_ONCE = 2
+_CHECK_MS = 500
 
 
 def main(settings: Settings) -> int:
@@ -91,6 +92,7 @@ class _Repository:
         rep = node.wire.rep(endpoint(settings, node.name, "rep"), bytes_max=UPLOAD_MESSAGE_BYTES_MAX)
         node.endpoints["rep"] = advertised(settings, rep)
         self._reactor.on_request(rep, self._requests, bytes_max=UPLOAD_MESSAGE_BYTES_MAX)
+        self._reactor.every(_CHECK_MS, lambda: node.set_store_available(self._store.available))
         node.load = self._load
         node.seq = lambda: self._follower.seq
         node.on_ready_changed(self._beat.nudge)

@@ -216,3 +216,26 @@ def test_garbage_on_its_sockets_harms_nobody(
     until(lambda: try_send(listener.push, [b"\x00", b"nonsense"]))
     until(lambda: node.load()["refused"] == 1)
     assert client.call(endpoint(settings, "recorder", "rep"), Ping()).ready
+
+
+def test_a_full_store_is_not_ready_and_acknowledges_nothing_that_it_did_not_keep(
+    listener: Listener, start_node: StartNode, client: Client, settings: Settings
+) -> None:
+    node = start_node(serve_recorder, "recorder", executions_map_bytes=4 << 20)
+    number = 0
+    while node.ready:
+        number += 1
+        listener.send(number, record(number, result=b"x" * 100_000))
+        until(lambda sent=number: len(listener.acknowledged()) == sent or not node.ready)  # type: ignore[misc]
+        assert number < 200
+    kept = len(listener.acknowledged())
+    assert kept < number
+    rep = endpoint(settings, "recorder", "rep")
+    assert not client.call(rep, Ping()).ready
+    assert client.call(rep, GetTotals()).records == kept, "it still answers"
+    node.drain()
+    until(lambda: node.wire._context.closed, 10)
+    start_node(serve_recorder, "recorder")
+    listener.send(number, record(number))
+    until(lambda: listener.acknowledged()[-1] == (number, number), 10)
+    assert client.call(rep, GetTotals()).records == kept + 1
