@@ -180,12 +180,15 @@ class Crew:
         item.slow = us == 0.0 or us >= SLOW_US
         item.planned_us = us or float(_HELD_AHEAD_US)
         executor.reserve(item, expires_ms, alone=item.deaths >= _ALONE_DEATHS)
-        if not item.slow:
-            self._quick_ms = now_ms
         tenant = item.event.tenant
         if tenant not in self._served and len(self._served) > 1:
             del self._served[min(self._served, key=lambda name: self._served[name])]
         self._served[tenant] = now_ms
+
+    def ran(self, run_us: int, now_ms: int) -> None:
+        """Notes how long a guest took: quick work is about, or not."""
+        if run_us < SLOW_US:
+            self._quick_ms = now_ms
 
     def _may_be_slow(self, tenant: str, now_ms: int, *, unknown: bool) -> bool:
         """True if another slow guest, of that tenant, leaves an executor for those who would wait for it.

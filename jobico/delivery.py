@@ -282,6 +282,7 @@ class DeliveryMachine:
             return
         if item.estimate is not None and settlement.outcome not in (Outcome.CANCELLED, Outcome.KILLED):
             item.estimate.observe(settlement.run_us)
+            self.leasing.crew.ran(settlement.run_us, now.ms)
         self.leasing.release(item, float(settlement.run_us), now)
         self._commit(self._settling.after_attempt(item, executor, settlement, now))
 

@@ -28,33 +28,32 @@ class TokenBucket:
     request passes some time, the rate holds over time, and the wait that is told is the wait that it takes.
     """
 
-    __slots__ = ("_at_ms", "_rate", "_tokens")
+    __slots__ = ("_at_ms", "_level", "_rate")
 
     def __init__(self, rate_per_s: int, now_ms: int) -> None:
         self._rate = rate_per_s
-        self._tokens = float(rate_per_s)
+        self._level = (
+            rate_per_s * 1_000
+        )  # thousandths of a token: a millisecond brings `rate` of them, exactly
         self._at_ms = now_ms
 
     def wait_ms(self, count: int, now_ms: int) -> int:
         """How long until `count` may be taken; 0 is now."""
-        self._refill(now_ms)
-        missing = min(count, self._rate) - self._tokens
-        return 0 if missing <= 0 else max(1, math.ceil(missing * 1_000 / self._rate))
+        passed_ms = now_ms - self._at_ms
+        if passed_ms > 0:
+            self._level = min(self._rate * 1_000, self._level + self._rate * passed_ms)
+            self._at_ms = now_ms
+        missing = min(count, self._rate) * 1_000 - self._level
+        return 0 if missing <= 0 else -(-missing // self._rate)
 
     def take(self, count: int) -> None:
         """Takes `count`, which `wait_ms` has let pass; a negative count gives back."""
-        self._tokens = min(float(self._rate), self._tokens - count)
+        self._level = min(self._rate * 1_000, self._level - count * 1_000)
 
     def set_rate(self, rate_per_s: int) -> None:
         """Changes the rate; what is in the bucket stays, up to the new burst."""
         self._rate = rate_per_s
-        self._tokens = min(self._tokens, float(rate_per_s))
-
-    def _refill(self, now_ms: int) -> None:
-        passed_ms = now_ms - self._at_ms
-        if passed_ms > 0:
-            self._tokens = min(float(self._rate), self._tokens + self._rate * passed_ms / 1_000)
-            self._at_ms = now_ms
+        self._level = min(self._level, rate_per_s * 1_000)
 
 
 class Drain:
