@@ -82,6 +82,7 @@ class ModuleCache:
         _check_private(directory)
         self._entries = directory / f"{VERSION}-{config_tag()}"
         self._entries.mkdir(mode=0o700, exist_ok=True)
+        self.directory = directory
         self._compile_module = compile_module
         self._key = _read_key(directory / "key")
 

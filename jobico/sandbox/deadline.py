@@ -37,13 +37,14 @@ class Deadline:
         self._thread: threading.Thread | None = None
 
     def begin(self, engine: int, context: int, time_ms: int) -> None:
-        """Starts the time of a guest in that store."""
+        """Starts the time of a guest in that store; both are 0 for a guest of another engine."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._watch, name="jobico-deadline", daemon=True)
             self._thread.start()
         # SAFETY: under the lock, so that the epoch cannot move between reading it and being due.
         with self._lock:
-            api.set_epoch_deadline(context, 1)
+            if context:
+                api.set_epoch_deadline(context, 1)
             self._engine = engine
             self._aborted = False
             self._over.clear()
@@ -77,9 +78,17 @@ class Deadline:
             if not self._deadline_ns:
                 return False
             self._aborted = True
-            self._over.set()
-            api.increment_epoch(self._engine)
+            self._end_guest()
             return True
+
+    def _end_guest(self) -> None:
+        self._over.set()
+        if self._engine:
+            api.increment_epoch(self._engine)
+
+    def left_ms(self) -> int:
+        """How much time the running guest has left; negative once it is over."""
+        return (self._deadline_ns - time.monotonic_ns()) // 1_000_000
 
     def overdue_ms(self) -> int:
         """How long the running guest is past its deadline; 0 if it isn't, or none runs."""
@@ -100,8 +109,7 @@ class Deadline:
             with self._lock:
                 running = self._deadline_ns != 0
                 if running and not self._over.is_set() and time.monotonic_ns() >= self._deadline_ns:
-                    self._over.set()
-                    api.increment_epoch(self._engine)
+                    self._end_guest()
             idle_ticks = 0 if running else idle_ticks + 1
             if idle_ticks > _IDLE_TICKS_MAX:
                 self._park()

@@ -10,11 +10,12 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from jobico import limits
-from jobico.definition import RuntimeSpec
+from jobico.definition import Engine, RuntimeSpec
 from jobico.errors import InvalidModule
 from jobico.event import Emitted, LogLine, Outcome
 from jobico.sandbox.attempt import Attempt, GuestMemory, Job, LogSink, Stop, set_current
@@ -22,6 +23,9 @@ from jobico.sandbox.cache import ModuleCache
 from jobico.sandbox.config import Flavour
 from jobico.sandbox.deadline import Deadline
 from jobico.sandbox.program import Programs, Runnable
+
+if TYPE_CHECKING:
+    from jobico.sandbox.wasmer_engine import WasmerEngine
 
 __all__ = ["Result", "Sandbox"]
 
@@ -59,6 +63,7 @@ class Sandbox:
         """
         self.cache = cache if isinstance(cache, ModuleCache) else ModuleCache(cache)
         self._programs = Programs(self.cache)
+        self._wasmer: WasmerEngine | None = None
         self._deadline = Deadline()
         self._seed_key = hmac.digest(self.cache.key, b"random_get", hashlib.sha256)
         self._memory = GuestMemory()
@@ -70,17 +75,18 @@ class Sandbox:
             spec: The program and its limits.
             job: The event.
             fetch: Gives the bytes of a module by its digest, where it isn't compiled yet; what it raises
-                passes
-                through.
+                passes through.
 
         Returns:
             What came of it, whatever the guest did.
         """
         with _one_guest:
             try:
-                program = self._programs.get(spec, fetch).bind(spec)
+                program = self._engine_of(spec).get(spec, fetch).bind(spec)
             except InvalidModule as error:
                 return Result(Outcome.ABI_ERROR, error=error.message[: limits.GUEST_ERROR_CHARS_MAX])
+            except Stop as stop:
+                return Result(stop.outcome, error=stop.error[: limits.GUEST_ERROR_CHARS_MAX])
             attempt = self._new_attempt(spec, job)
             started_ns = time.perf_counter_ns()
             set_current(attempt)
@@ -107,7 +113,10 @@ class Sandbox:
         Raises:
             InvalidModule: it does not compile.
         """
-        self.cache.load(spec.digest, fetch, Flavour.FUEL if spec.limits.fuel else Flavour.PLAIN)
+        if spec.engine is Engine.WASMER:
+            self.cache.prepare(fetch(spec.digest), spec.function)
+        else:
+            self.cache.load(spec.digest, fetch, Flavour.FUEL if spec.limits.fuel else Flavour.PLAIN)
 
     def abort(self) -> bool:
         """Ends the running guest, from another thread; its outcome is `cancelled`. False if none runs."""
@@ -124,6 +133,15 @@ class Sandbox:
         with _one_guest:
             self._deadline.close()
             self._programs.close()
+            if self._wasmer is not None:
+                self._wasmer.close()
+
+    def _engine_of(self, spec: RuntimeSpec) -> "Programs | WasmerEngine":
+        if spec.engine is Engine.WASMTIME:
+            return self._programs
+        if self._wasmer is None:
+            self._wasmer = _new_wasmer_engine(self.cache)
+        return self._wasmer
 
     def _new_attempt(self, spec: RuntimeSpec, job: Job) -> Attempt:
         return Attempt(
@@ -134,6 +152,15 @@ class Sandbox:
             logs=LogSink(spec.limits.logs_bytes, spec.limits.log_lines),
             memory=self._memory,
         )
+
+
+def _new_wasmer_engine(cache: ModuleCache) -> "WasmerEngine":
+    try:
+        from jobico.sandbox.wasmer_engine import WasmerEngine  # noqa: PLC0415 - an extra that may be absent
+    except ImportError as error:
+        hint = "pip install 'jobico[wasmer]', or use the engine wasmtime"
+        raise InvalidModule(f"The engine wasmer is not installed where this ran: {hint}.") from error
+    return WasmerEngine(cache)
 
 
 def _run_guest(program: Runnable, attempt: Attempt) -> Result:

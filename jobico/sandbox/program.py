@@ -20,7 +20,7 @@ from jobico.sandbox.attempt import Attempt
 from jobico.sandbox.bindings import ExternType, api, export_types, new_function_type, take_error
 from jobico.sandbox.cache import Compiled, ModuleCache
 from jobico.sandbox.config import Flavour, new_engine
-from jobico.sandbox.guest import Guest, Store
+from jobico.sandbox.guest import Guest
 from jobico.sandbox.host import HOST_FUNCTIONS, HostFunction, new_callback
 from jobico.sandbox.wasi import WASI_FUNCTIONS
 
@@ -37,11 +37,27 @@ class GuestAbi(Protocol):
         ...
 
 
+class AttemptStore(Protocol):
+    """What an attempt is opened on."""
+
+    def open(self, attempt: Attempt) -> None:
+        """Makes what the attempt needs and starts its time."""
+        ...
+
+    def close(self) -> None:
+        """Ends its time and frees all that it had."""
+        ...
+
+    def fuel_used(self) -> int:
+        """How much fuel the guest has burnt; 0 where it isn't counted."""
+        ...
+
+
 class Runnable(Protocol):
     """A program that is ready to run as a runtime says."""
 
     @property
-    def store(self) -> Store:
+    def store(self) -> AttemptStore:
         """What the attempt is opened on."""
         ...
 
