@@ -1,7 +1,7 @@
 """What a transaction of the listener's queue does, as plain data.
 
-`jobico.delivery` decides and answers with changes; `jobico.storage.queue` applies them, all of one call in one
-transaction that is synced before the caller hears of it. Sequence numbers (`seq`) and tokens are given by the
+`jobico.delivery` decides and answers with changes; `jobico.storage.queue` applies them, all of one call in
+one transaction that is synced before the caller hears of it. Sequence numbers (`seq`) and tokens are given by the
 owner of the queue, in order; the store never makes one up.
 """
 
@@ -73,7 +73,7 @@ class AcceptResult(msgspec.Struct, frozen=True):
 
 
 class StoreLease(msgspec.Struct, frozen=True):
-    """Stores the lease of an event of an ordered queue, before it is pushed: it outlives a restart of the owner."""
+    """Stores the lease of an event of an ordered queue before it is pushed: it outlives the owner's restart."""
 
     seq: int
     lease: Lease
@@ -88,7 +88,7 @@ class Settle(msgspec.Struct, frozen=True):
 
 
 class Reschedule(msgspec.Struct, frozen=True):
-    """Keeps an event for another attempt, from `ready_at_ms` (wall) on; drops its lease; `record` to the outbox."""
+    """Keeps an event for another attempt from `ready_at_ms` (wall) on, leased by none; `record` to the outbox."""
 
     seq: int
     attempts: int
@@ -98,7 +98,7 @@ class Reschedule(msgspec.Struct, frozen=True):
 
 
 class Bury(msgspec.Struct, frozen=True):
-    """Moves an event to the dead letters; `record` to the outbox, follow-ups (`result.error`) to the queue."""
+    """Moves an event to the dead letters; `record` to the outbox, `result.error` follow-ups to the queue."""
 
     seq: int
     attempts: int
@@ -122,7 +122,7 @@ class DeadLetter(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Replay(msgspec.Struct, frozen=True):
-    """Takes the dead letter of event `id` back into the queue as `entry`, which has a new seq and no attempts."""
+    """Takes the dead letter of event `id` back into the queue as `entry`, with a new seq and no attempts."""
 
     id: str
     entry: Entry

@@ -108,7 +108,7 @@ class Emitted(msgspec.Struct, frozen=True):
 
 
 class Delivery(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One attempt of an event. `runtime` is the msgpack of a `RuntimeSpec`, opaque to whoever passes it on."""
+    """One attempt of an event. `runtime` is the msgpack of a `RuntimeSpec`, opaque to who passes it on."""
 
     token: int  # fencing token; unique for this listener, for ever
     id: str
@@ -184,9 +184,9 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
 class EventStatus(msgspec.Struct, frozen=True, omit_defaults=False):
     """What `GET /events/{tenant}/{id}` and `jobico events show` tell of one event.
 
-    `result` is JSON where the guest's result is JSON, else a string. `attempts` holds one map an attempt, oldest
-    first: `{"attempt", "outcome", "code", "error", "state", "started_ms", "leased_ms", "settled_ms", "run_us",
-    "executor", "revision", "logs": [{"level", "message"}], "fuel", "memory_bytes"}`.
+    `result` is JSON where the guest's result is JSON, else a string. `attempts` holds one map an attempt,
+    oldest first: `{"attempt", "outcome", "code", "error", "state", "started_ms", "leased_ms", "settled_ms",
+    "run_us", "executor", "revision", "logs": [{"level", "message"}], "fuel", "memory_bytes"}`.
     """
 
     id: str

@@ -44,7 +44,7 @@ def check_name(kind: str, text: str) -> str:
     """Returns `text` if it can name a tenant, job, event, queue, runtime, key or file.
 
     Raises:
-        InvalidInput: it is empty, over 64 characters, or has other characters than letters, digits, `.`, `_`, `-`.
+        InvalidInput: it is empty, over 64 characters, or has others than letters, digits, `.`, `_`, `-`.
     """
     if not _NAME.fullmatch(text):
         raise InvalidInput(

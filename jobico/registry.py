@@ -6,7 +6,7 @@ __all__ = ["NodeInfo"]
 
 
 class NodeInfo(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A node in control's registry. `endpoints` by socket: rep, pub, deliveries, settlements, records, http."""
+    """A node in the registry; `endpoints` by socket: rep, pub, deliveries, settlements, records, http."""
 
     name: str
     role: str

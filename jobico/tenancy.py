@@ -1,4 +1,4 @@
-"""Tenants, their bearer keys, secrets and quotas: immutable data, stored by control, followed by every node."""
+"""Tenants, their bearer keys, secrets and quotas: immutable, stored by control, followed by every node."""
 
 import msgspec
 

@@ -4,7 +4,8 @@ import re
 
 __all__ = ["tame"]
 
-# SECURITY: C0 and C1 controls carry terminal escapes (ECMA-48): they move the cursor, set titles, answer queries.
+# SECURITY: C0 and C1 controls carry terminal escapes (ECMA-48): they move the cursor, set titles, answer
+# queries.
 # Bidirectional controls (Unicode UAX 9) reorder what a reader sees; zero-width and line separators hide text.
 # Lone surrogates cannot be written to a terminal at all.
 _UNSAFE = re.compile(

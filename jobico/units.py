@@ -61,4 +61,5 @@ def format_size(size_bytes: float) -> str:
         if size_bytes < 1024 or unit == "GiB":
             break
         size_bytes /= 1024
-    return f"{size_bytes:.0f} {unit}" if size_bytes >= 100 or size_bytes == int(size_bytes) else f"{size_bytes:.1f} {unit}"
+    whole = size_bytes >= 100 or size_bytes == int(size_bytes)
+    return f"{size_bytes:.0f} {unit}" if whole else f"{size_bytes:.1f} {unit}"

@@ -27,7 +27,9 @@ def test_no_control_character_of_any_kind_comes_through(text: str) -> None:
 
 
 def test_every_control_character_of_unicode_latin_is_spelt_out() -> None:
-    controls = [chr(c) for c in range(0x100) if unicodedata.category(chr(c)) == "Cc" and chr(c) not in "\t\n\r"]
+    controls = [
+        chr(c) for c in range(0x100) if unicodedata.category(chr(c)) == "Cc" and chr(c) not in "\t\n\r"
+    ]
     assert all(tame(c).startswith("\\x") for c in controls)
 
 
