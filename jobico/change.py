@@ -1,8 +1,8 @@
 """What a transaction of the listener's queue does, as plain data.
 
 `jobico.delivery` decides and answers with changes; `jobico.storage.queue` applies them, all of one call in
-one transaction that is synced before the caller hears of it. Sequence numbers (`seq`) and tokens are given by the
-owner of the queue, in order; the store never makes one up.
+one transaction that is synced before the caller hears of it. Sequence numbers (`seq`) and tokens are given by
+the owner of the queue, in order; the store never makes one up.
 """
 
 import msgspec
@@ -73,7 +73,7 @@ class AcceptResult(msgspec.Struct, frozen=True):
 
 
 class StoreLease(msgspec.Struct, frozen=True):
-    """Stores the lease of an event of an ordered queue before it is pushed: it outlives the owner's restart."""
+    """Stores the lease of an event of an ordered queue before it is pushed; it outlives a restart."""
 
     seq: int
     lease: Lease
@@ -88,7 +88,7 @@ class Settle(msgspec.Struct, frozen=True):
 
 
 class Reschedule(msgspec.Struct, frozen=True):
-    """Keeps an event for another attempt from `ready_at_ms` (wall) on, leased by none; `record` to the outbox."""
+    """Keeps an event for another attempt from `ready_at_ms` (wall) on; `record` goes to the outbox."""
 
     seq: int
     attempts: int

@@ -22,7 +22,7 @@ class Due(NamedTuple):
 
 
 def due(expression: str, settled_ms: int, now_ms: int, missed: str) -> Due:
-    """The times after `settled_ms` and not after `now_ms` (wall clock) at which an event is to be emitted now.
+    """The times after `settled_ms` and not after `now_ms` (wall clock) at which an event is to be emitted.
 
     Args:
         expression: A cron expression of five fields, as a job definition has it.
