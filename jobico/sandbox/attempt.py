@@ -44,7 +44,7 @@ class Job(msgspec.Struct, frozen=True):
     secrets: dict[str, str] = {}
 
 
-class Stop(Exception):  # noqa: N818 - not an error: how a host function ends a guest
+class Stop(Exception):  # not an error: how a host function ends a guest
     """Ends the attempt with this outcome."""
 
     def __init__(self, outcome: Outcome, error: str, *, code: int = 0) -> None:
@@ -54,7 +54,7 @@ class Stop(Exception):  # noqa: N818 - not an error: how a host function ends a 
         self.code = code
 
 
-class BadPointer(Exception):  # noqa: N818 - becomes an errno or a `Stop`
+class BadPointer(Exception):  # becomes an errno or a `Stop`
     """A guest gave a region that is not within its memory."""
 
 
