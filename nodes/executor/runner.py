@@ -30,7 +30,7 @@ _SETTLED_LATE_MS: Final = 2
 _IDLE_S: Final = 1.0
 
 
-class _NotHere(Exception):  # noqa: N818 - passes through the sandbox, to be caught around it
+class _NotHere(Exception):
     """The sandbox wants a module that is not compiled here."""
 
 

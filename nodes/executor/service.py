@@ -19,11 +19,12 @@ from jobico.limits import CALL_TIMEOUT_MS, LEASE_RENEW_MS, RETURN_AFTER_MS, WATC
 from jobico.logs import Action, get_logger
 from jobico.sandbox.engine import Sandbox
 from jobico.settings import Settings
+from nodes.beat import Beat
 from nodes.executor.holding import Holding, TokensByListener
 from nodes.executor.links import Links
 from nodes.executor.modules import Modules
 from nodes.executor.runner import UNUSABLE, Runner
-from nodes.lifecycle import Beat, Node, run_node
+from nodes.lifecycle import Node, run_node
 from nodes.peers import Peers
 from nodes.secrets import SecretTable, opening
 from nodes.snapshot import Follower, Tables

@@ -21,7 +21,8 @@ from jobico.registry import NodeInfo
 from jobico.routes import Route
 from jobico.settings import Settings
 from jobico.tenancy import TenantInfo
-from nodes.lifecycle import Beat, Node
+from nodes.beat import Beat
+from nodes.lifecycle import Node
 from nodes.listener import openapi
 from nodes.listener.credentials import Credentials
 from nodes.listener.directory import Directory, RouteLoader, SchemaCache

@@ -15,7 +15,8 @@ from jobico.logs import Action, get_logger
 from jobico.settings import Settings
 from jobico.storage.executions import Executions as Store
 from jobico.storage.executions import Stored
-from nodes.lifecycle import Beat, Node, run_node
+from nodes.beat import Beat
+from nodes.lifecycle import Node, run_node
 from nodes.peers import Peers
 from nodes.recorder.feed import FeedBuilder
 from nodes.recorder.listeners import Listeners

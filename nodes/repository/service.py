@@ -15,7 +15,8 @@ from jobico.limits import ARTIFACTS_MAP_BYTES, TENANT_STORED_BYTES, UPLOAD_MESSA
 from jobico.settings import Settings
 from jobico.storage.artifacts import Artifacts as Store
 from jobico.tenancy import TenantInfo
-from nodes.lifecycle import Beat, Node, run_node
+from nodes.beat import Beat
+from nodes.lifecycle import Node, run_node
 from nodes.repository.inspection import KINDS, Inspector, refusal
 from nodes.snapshot import Follower, Tables
 from protocol.authorisation import Caller

@@ -13,9 +13,10 @@ from jobico.limits import SECRET_BYTES_MAX
 from jobico.registry import NodeInfo
 from jobico.settings import Settings
 from jobico.tenancy import Quotas
+from nodes.beat import Beat
 from nodes.control.keys import digest_key
 from nodes.control.service import serve as serve_control
-from nodes.lifecycle import Beat, Node
+from nodes.lifecycle import Node
 from nodes.repository.service import serve as serve_repository
 from nodes.secrets import SecretTable, opening
 from protocol.client import Client

@@ -11,8 +11,9 @@ from protocol_kit import MakeWire, until
 
 from jobico.settings import Settings
 from jobico.tenancy import TenantInfo
+from nodes.beat import Beat
 from nodes.control.service import serve as serve_control
-from nodes.lifecycle import Beat, Node
+from nodes.lifecycle import Node
 from nodes.snapshot import Follower, Tables, read_snapshot, write_snapshot
 from protocol.client import Client
 from protocol.messages import ControlSnapshot, CreateTenant, ListNodes, Ping

@@ -16,9 +16,9 @@ from jobico.event import Delivery, Outcome
 from jobico.ids import digest_of, new_instance_id
 from jobico.registry import NodeInfo
 from jobico.settings import Settings, Transport
+from nodes.beat import Beat
 from nodes.control.service import serve as serve_control
 from nodes.executor.service import serve as serve_executor
-from nodes.lifecycle import Beat
 from nodes.recorder.service import serve as serve_recorder
 from nodes.repository.service import serve as serve_repository
 from protocol import codec
