@@ -1,6 +1,6 @@
 """A command's way to the nodes of a platform: who answers what, and what to do where nobody does.
 
-It prints nothing.
+It prints nothing, and loads the protocol only where something is asked: `--help` does not.
 """
 
 import secrets
@@ -9,19 +9,20 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from jobico import limits
 from jobico.errors import JobicoError, NodeUnavailable, NotFound, PlatformError
 from jobico.registry import NodeInfo
 from jobico.settings import Settings, Transport
-from protocol.client import Client
-from protocol.messages import ListJobs, ListNodes, ListTenants, Message, Ping, Request
-from protocol.sockets import Wire, control_endpoint, endpoint
+
+if TYPE_CHECKING:
+    from protocol.messages import Message, Request
+    from protocol.sockets import Wire
 
 __all__ = ["Session", "connect", "new_request_id"]
 
-_R = TypeVar("_R", bound=Message)
+_R = TypeVar("_R", bound="Message")
 _IN_FORCE_S: Final = 1.0
 _LISTENER_MS: Final = 500.0
 _LOOK_S: Final = 0.005
@@ -40,18 +41,22 @@ class Session:
         wire: Where sockets come from.
     """
 
-    def __init__(self, settings: Settings, wire: Wire) -> None:
+    def __init__(self, settings: Settings, wire: "Wire") -> None:
+        from protocol.client import Client
+
         self.settings = settings
         self.wire = wire
         self._client = Client(wire, "cli")
         self._nodes: tuple[NodeInfo, ...] | None = None
 
-    def control(self, message: Request[_R], timeout_ms: float = limits.CALL_TIMEOUT_MS) -> _R:
+    def control(self, message: "Request[_R]", timeout_ms: float = limits.CALL_TIMEOUT_MS) -> _R:
         """Control's answer."""
+        from protocol.sockets import control_endpoint
+
         self._require_platform()
         return self._client.call(control_endpoint(self.settings, "rep"), message, timeout_ms=timeout_ms)
 
-    def ask(self, role: str, message: Request[_R], timeout_ms: float = limits.CALL_TIMEOUT_MS) -> _R:
+    def ask(self, role: str, message: "Request[_R]", timeout_ms: float = limits.CALL_TIMEOUT_MS) -> _R:
         """The answer of the node of that role."""
         self._require_platform()
         address, key = self.address(role, "rep")
@@ -63,6 +68,8 @@ class Session:
         Raises:
             NodeUnavailable: no such node has registered.
         """
+        from protocol.sockets import endpoint
+
         if self.settings.transport is Transport.IPC:
             return endpoint(self.settings, role, name), ""
         for node in sorted(self.nodes(), key=lambda node: (node.lost, not node.ready)):
@@ -74,6 +81,8 @@ class Session:
         self, timeout_ms: float = limits.CALL_TIMEOUT_MS, *, fresh: bool = False
     ) -> tuple[NodeInfo, ...]:
         """Control's registry, asked for once unless `fresh`."""
+        from protocol.messages import ListNodes
+
         if self._nodes is None or fresh:
             self._nodes = self.control(ListNodes(), timeout_ms).items
         return self._nodes
@@ -89,11 +98,13 @@ class Session:
                 return node.endpoints["http"]
         raise NodeUnavailable("No listener has registered yet: see `jobico status`.")
 
-    def change(self, message: Request[_R], timeout_ms: float = limits.CALL_TIMEOUT_MS) -> _R:
+    def change(self, message: "Request[_R]", timeout_ms: float = limits.CALL_TIMEOUT_MS) -> _R:
         """Control's answer to a change, once the listener works by it too.
 
         A listener that is away is not waited for: it takes the change when it is back.
         """
+        from protocol.messages import Ping
+
         answer = self.control(message, timeout_ms)
         deadline = time.monotonic() + _IN_FORCE_S
         try:
@@ -114,6 +125,8 @@ class Session:
             raise NotFound(f"{error.message}{meant}", detail=error.detail) from error
 
     def _meant(self, tenant: str, job: str, event: str) -> str:
+        from protocol.messages import ListJobs, ListTenants
+
         try:
             tenants = [item.name for item in self.control(ListTenants()).items]
             if tenant and tenant not in tenants:
@@ -135,6 +148,8 @@ class Session:
         """Fails at once where no platform runs, rather than after a deadline."""
         if self.settings.transport is not Transport.IPC:
             return
+        from protocol.sockets import control_endpoint
+
         path = control_endpoint(self.settings, "rep").removeprefix("ipc://")
         if _listening(path) or _supervised(self.settings):
             return
@@ -155,6 +170,8 @@ def connect(home: str | None) -> Iterator[Session]:
     Args:
         home: What `--home` said.
     """
+    from protocol.sockets import Wire
+
     settings = Settings.from_environ(home=home)
     with Wire(settings, "operator") as wire:
         session = Session(settings, wire)

@@ -12,7 +12,6 @@ from cli.supervision import NodeProcess, Supervision, expected_nodes
 from jobico.errors import JobicoError
 from jobico.registry import NodeInfo
 from jobico.units import format_duration_ms, format_size
-from protocol.messages import Ping
 
 __all__ = ["describe", "status"]
 
@@ -134,6 +133,8 @@ def _state(info: NodeInfo | None) -> str:
 
 def _ping(session: Session, name: str, role: str) -> tuple[bool, str]:
     """Whether a node is ready, by itself: control cannot say."""
+    from protocol.messages import Ping
+
     if role not in _ROLES_ASKED:
         return False, "unknown"
     try:
