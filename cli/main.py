@@ -43,6 +43,7 @@ COMMANDS = {
     "show": Entry("cli.show", "app", "Show a job, tenant, module or schema, or the environment.", _JOBS),
     "tenants": Entry("cli.tenants", "app", "Create, list, show and delete tenants.", _JOBS),
     "keys": Entry("cli.keys", "app", "Create, list and revoke bearer keys of a tenant.", _JOBS),
+    "peers": Entry("cli.peers", "app", "Make, list, replace and revoke the keys of nodes, over tcp.", _JOBS),
     "send": Entry("cli.send", "send", "Send an event, without a key.", _EVENTS),
     "events": Entry("cli.events", "app", "Show, list and cancel events.", _EVENTS),
     "logs": Entry("cli.logs", "logs", "Show executions with what their guests logged.", _EVENTS),

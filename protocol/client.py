@@ -116,7 +116,7 @@ def unreachable(endpoint: str, *, refused: bool) -> JobicoError:
     if refused:
         return Unauthenticated(
             f"{endpoint} does not let this key in: it is not (or no longer) registered with control, "
-            "or the server's key is not the expected one. See `jobico keys`."
+            "or the server's key is not the expected one. See `jobico peers list`."
         )
     return NodeUnavailable(f"Nobody answers at {endpoint}: is the node running? See `jobico status`.")
 

@@ -11,6 +11,7 @@ import base64
 import binascii
 import contextlib
 import os
+import shutil
 import stat
 from collections.abc import Mapping
 from pathlib import Path
@@ -34,6 +35,7 @@ __all__ = [
     "local_peers",
     "make_missing_key_pairs",
     "make_sealing_key",
+    "replace_key_pair",
 ]
 
 _Z85_CHARS: Final = 40
@@ -74,6 +76,25 @@ def make_missing_key_pairs(keys_dir: Path, roles: Mapping[str, str]) -> None:
     for name, role in roles.items():
         if not (keys_dir / f"{name}.key").exists():
             generate_key_pair(keys_dir, name, role)
+
+
+def replace_key_pair(keys_dir: Path, name: str) -> tuple[str, KeyPair]:
+    """Makes a key pair of the same role in the place of `NAME`'s; also returns the public key that it had.
+
+    SAFETY: the private half takes its place first, and each at once: a process that starts meanwhile reads a
+    whole pair.
+
+    Raises:
+        NotFound: there is none of that name.
+    """
+    former, role = _read_public(keys_dir / f"{name}.pub")
+    beside = keys_dir / f".{name}.new"
+    shutil.rmtree(beside, ignore_errors=True)
+    pair = generate_key_pair(beside, name, role)
+    for suffix in ("key", "pub"):
+        (beside / f"{name}.{suffix}").rename(keys_dir / f"{name}.{suffix}")
+    beside.rmdir()
+    return former, pair
 
 
 def load_key_pair(keys_dir: Path, name: str) -> KeyPair:
@@ -171,7 +192,7 @@ def _read_private(path: Path) -> str:
             text = file.read(_FILE_BYTES_MAX)
     except FileNotFoundError as error:
         raise NotFound(
-            f"There is no key {path}: make it with `jobico keys`, on control's machine."
+            f"There is no key {path}: make it with `jobico peers make`, on control's machine."
         ) from error
     if mode & 0o077:
         raise Forbidden(f"{path} can be read by others (mode {mode:04o}): chmod 600 it, and replace the key.")

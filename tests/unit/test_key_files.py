@@ -14,6 +14,7 @@ from protocol.key_files import (
     local_peers,
     make_missing_key_pairs,
     make_sealing_key,
+    replace_key_pair,
 )
 
 
@@ -65,7 +66,7 @@ def test_what_cannot_name_a_key_is_refused(tmp_path: Path, name: str) -> None:
 
 
 def test_a_missing_key_says_where_to_get_it(tmp_path: Path) -> None:
-    with pytest.raises(NotFound, match="jobico keys"):
+    with pytest.raises(NotFound, match="jobico peers"):
         load_key_pair(tmp_path, "a")
     with pytest.raises(NotFound, match="copy it from control"):
         load_public_key(tmp_path, "control")
@@ -94,6 +95,18 @@ def test_only_the_key_pairs_that_are_missing_are_made(tmp_path: Path) -> None:
     made = load_key_pair(tmp_path, "operator")
     make_missing_key_pairs(tmp_path, {"control": "node", "operator": "operator"})
     assert local_peers(tmp_path) == {kept.public: "node", made.public: "operator"}
+
+
+def test_a_replaced_key_pair_has_the_same_role_and_another_key(tmp_path: Path) -> None:
+    before = generate_key_pair(tmp_path, "acme", "tenant:acme:read")
+    former, after = replace_key_pair(tmp_path, "acme")
+    assert former == before.public
+    assert after.public != former
+    assert load_key_pair(tmp_path, "acme") == after
+    assert local_peers(tmp_path) == {after.public: "tenant:acme:read"}
+    assert {path.name for path in tmp_path.iterdir()} == {"acme.key", "acme.pub"}
+    with pytest.raises(NotFound):
+        replace_key_pair(tmp_path, "other")
 
 
 def test_the_sealing_key_is_made_once(tmp_path: Path) -> None:
