@@ -60,7 +60,7 @@ def test_every_message_is_described_and_nothing_else_is() -> None:
 def test_the_fields_of_a_message_are_those_of_the_code(name: str) -> None:
     kind = MESSAGES[name]
     _assert_fields(name, kind)
-    answer = re.search(r"Answered with \[`(.*?)`\]", SECTIONS[name])
+    answer = re.search(r"Answered\s+with\s+\[`(.*?)`\]", SECTIONS[name])
     assert (answer and answer[1]) == (kind.REPLY.TYPE if issubclass(kind, Request) else None)
 
 
