@@ -1,17 +1,30 @@
 """`jobico keys`: bearer keys of a tenant. A key is shown once, when it is made."""
 
+import time
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cli import render
 from cli.options import Home, Json, Tenant
 from cli.session import connect, new_request_id
+from jobico.errors import InvalidInput, NotFound
+from jobico.limits import KEY_GRACE_MS_MAX
+from jobico.units import format_duration_ms, parse_duration_ms
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from jobico.tenancy import KeyInfo
+    from protocol.messages import NewKey
 
 __all__ = ["app"]
 
 app = typer.Typer(add_completion=False)
+
+KeyId = Annotated[str, typer.Argument(metavar="ID", help="Of the key, from `keys list`.", show_default=False)]
+_KEEP = "Keep it now: it is not shown again."
 
 
 class KeyRole(StrEnum):
@@ -42,16 +55,8 @@ def create(
         answer = session.change(
             CreateKey(request_id=new_request_id(), tenant=tenant, role=role.value, name=name)
         )
-    facts = {
-        "key": answer.key,
-        "id": answer.info.id,
-        "tenant": answer.info.tenant,
-        "role": answer.info.role,
-        "name": answer.info.name,
-        "created_ms": answer.info.created_ms,
-    }
     pairs = [("Key", answer.key), ("Id", answer.info.id), ("Role", answer.info.role)]
-    render.report(facts, lambda: render.facts([*pairs, ("", "Keep it now: it is not shown again.")]))
+    render.report(_made(answer), lambda: render.facts([*pairs, ("", _KEEP)]))
 
 
 @app.command("list")
@@ -75,11 +80,12 @@ def list_keys(tenant: Tenant, home: Home = None, as_json: Json = False) -> None:
         }
         for item in items
     ]
+    now_ms = time.time_ns() // 1_000_000
     rows = [
         (
             item.id,
             item.role,
-            render.state("revoked" if item.revoked_ms else "live"),
+            _state(item, now_ms),
             render.when(item.created_ms),
             item.name,
         )
@@ -90,11 +96,45 @@ def list_keys(tenant: Tenant, home: Home = None, as_json: Json = False) -> None:
 
 
 @app.command()
+def rotate(
+    tenant: Tenant,
+    key_id: KeyId,
+    grace: Annotated[
+        str,
+        typer.Option("--grace", metavar="TIME", help="How long the former key stays live; 0s: not at all."),
+    ] = "1h",
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Replace a key by another of the same role and name; the former stays live for a while.
+
+    Example: jobico keys rotate acme k5f0c2b7d91e4 --grace 1d
+    """
+    from protocol.messages import CreateKey, ListKeys, RevokeKey
+
+    grace_ms = parse_duration_ms(grace)
+    if grace_ms > KEY_GRACE_MS_MAX:
+        raise InvalidInput(f"--grace is {format_duration_ms(KEY_GRACE_MS_MAX)} at most, not {grace}.")
+    now_ms = time.time_ns() // 1_000_000
+    with connect(home) as session, session.suggesting(tenant=tenant):
+        items = session.control(ListKeys(tenant=tenant)).items
+        former = next((item for item in items if item.id == key_id), None)
+        if former is None or not former.is_live(now_ms):
+            raise NotFound(f"{tenant!r} has no live key {key_id!r}: see `jobico keys list {tenant}`.")
+        made = CreateKey(request_id=new_request_id(), tenant=tenant, role=former.role, name=former.name)
+        answer = session.change(made)
+        session.change(RevokeKey(request_id=new_request_id(), tenant=tenant, id=key_id, grace_ms=grace_ms))
+    after = f"live for {format_duration_ms(grace_ms)} more" if grace_ms else "revoked"
+    pairs = [("Key", answer.key), ("Id", answer.info.id), ("Role", answer.info.role)]
+    pairs += [("Former", f"{key_id}, {after}"), ("", _KEEP)]
+    facts = {**_made(answer), "former": key_id, "former_live_ms": grace_ms}
+    render.report(facts, lambda: render.facts(pairs))
+
+
+@app.command()
 def revoke(
     tenant: Tenant,
-    key_id: Annotated[
-        str, typer.Argument(metavar="ID", help="Of the key, from `keys list`.", show_default=False)
-    ],
+    key_id: KeyId,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
@@ -107,3 +147,22 @@ def revoke(
     with connect(home) as session, session.suggesting(tenant=tenant):
         session.change(RevokeKey(request_id=new_request_id(), tenant=tenant, id=key_id))
     render.report({"revoked": key_id}, lambda: render.styled(f"Revoked {key_id}: it opens nothing any more."))
+
+
+def _made(answer: "NewKey") -> dict[str, Any]:
+    return {
+        "key": answer.key,
+        "id": answer.info.id,
+        "tenant": answer.info.tenant,
+        "role": answer.info.role,
+        "name": answer.info.name,
+        "created_ms": answer.info.created_ms,
+    }
+
+
+def _state(info: "KeyInfo", now_ms: int) -> "RenderableType":
+    if not info.revoked_ms:
+        return render.state("live")
+    if not info.is_live(now_ms):
+        return render.state("revoked")
+    return render.styled(f"live for {format_duration_ms(info.revoked_ms - now_ms)} more", "yellow")

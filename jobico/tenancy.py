@@ -14,7 +14,11 @@ class KeyInfo(msgspec.Struct, frozen=True, omit_defaults=True):
     digest: str
     name: str = ""
     created_ms: int = 0
-    revoked_ms: int = 0  # 0: live
+    revoked_ms: int = 0  # wall; it opens nothing from then on, which may be to come. 0: never
+
+    def is_live(self, now_ms: int) -> bool:
+        """True while it opens anything."""
+        return not self.revoked_ms or now_ms < self.revoked_ms
 
 
 class Quotas(msgspec.Struct, frozen=True, omit_defaults=True):

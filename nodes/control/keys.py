@@ -15,9 +15,10 @@ import msgspec
 from jobico.clock import Clock
 from jobico.errors import Conflict, InvalidInput, NotFound, TooLarge
 from jobico.ids import check_name
-from jobico.limits import KEYS_PER_TENANT_MAX
+from jobico.limits import KEY_GRACE_MS_MAX, KEYS_PER_TENANT_MAX
 from jobico.storage.catalog import Catalog, CatalogEdit
 from jobico.tenancy import KeyInfo
+from jobico.units import format_duration_ms
 from nodes.control.changes import Changes
 from nodes.control.tenants import need_tenant
 from protocol.authorisation import Caller
@@ -78,7 +79,7 @@ class KeyHandlers:
 
         def op(edit: CatalogEdit) -> NewKey:
             need_tenant(edit, message.tenant)
-            live = sum(1 for other in edit.keys(message.tenant) if not other.revoked_ms)
+            live = sum(1 for other in edit.keys(message.tenant) if other.is_live(info.created_ms))
             if live >= KEYS_PER_TENANT_MAX:
                 raise TooLarge(f"{message.tenant!r} has {live} live keys, and no more are made: revoke one.")
             edit.put_key(info)
@@ -100,16 +101,21 @@ class KeyHandlers:
             return Keys(items=tuple(view.keys(message.tenant)))
 
     def revoke(self, message: RevokeKey, caller: Caller) -> "Future[Done]":
-        """Revokes a key; again is nothing new."""
-        now_ms = self._clock.wall_ms()
+        """Revokes a key, now or later; again is nothing new, unless it is to be sooner."""
+        if not 0 <= message.grace_ms <= KEY_GRACE_MS_MAX:
+            raise InvalidInput(
+                f"A key that is revoked stays live {KEY_GRACE_MS_MAX // 86_400_000} days at most."
+            )
+        revoked_ms = self._clock.wall_ms() + message.grace_ms
 
         def op(edit: CatalogEdit) -> Done:
             info = edit.key(message.id)
             if info is None or info.tenant != message.tenant:
                 raise NotFound(f"{message.tenant!r} has no key {message.id!r}: see `jobico keys list`.")
-            if not info.revoked_ms:
-                edit.put_key(msgspec.structs.replace(info, revoked_ms=now_ms))
-                self._changes.note(edit, message, caller, message.id, tenant=message.tenant)
+            if info.is_live(revoked_ms):
+                edit.put_key(msgspec.structs.replace(info, revoked_ms=revoked_ms))
+                detail = f"live for {format_duration_ms(message.grace_ms)} more" if message.grace_ms else ""
+                self._changes.note(edit, message, caller, message.id, tenant=message.tenant, detail=detail)
             return Done()
 
         return self._changes.request(message, caller, op, Done, urgent=True)

@@ -84,19 +84,19 @@ class TenantHandlers:
             elif not message.exist_ok:
                 raise AlreadyExists(f"There is a tenant {message.name!r} already.")
             elif message.quotas is None or message.quotas == known.quotas:
-                return _tenant(edit, known)
+                return _tenant(edit, known, now_ms)
             else:
                 known = msgspec.structs.replace(known, quotas=message.quotas)
                 edit.put_tenant(known)
             self._changes.note(edit, message, caller, known.name, tenant=known.name)
-            return _tenant(edit, known)
+            return _tenant(edit, known, now_ms)
 
         return self._changes.request(message, caller, op, Tenant)
 
     def show(self, message: ShowTenant, _caller: Caller) -> Tenant:
         """Tells of one tenant."""
         with self._catalog.view() as view:
-            return _tenant(view, need_tenant(view, message.name))
+            return _tenant(view, need_tenant(view, message.name), self._clock.wall_ms())
 
     def list(self, _message: ListTenants, caller: Caller) -> Tenants:
         """Tells of those that the caller may see."""
@@ -119,11 +119,11 @@ class TenantHandlers:
         return self._changes.request(message, caller, op, Done, urgent=True)
 
 
-def _tenant(view: CatalogView, tenant: TenantInfo) -> Tenant:
+def _tenant(view: CatalogView, tenant: TenantInfo, now_ms: int) -> Tenant:
     revisions = view.current(tenant.name)
     return Tenant(
         tenant=tenant,
         jobs=tuple(revision.definition.id for revision in revisions),
         events=tuple(sorted(event.id for revision in revisions for event in revision.definition.events)),
-        keys=sum(1 for key in view.keys(tenant.name) if not key.revoked_ms),
+        keys=sum(1 for key in view.keys(tenant.name) if key.is_live(now_ms)),
     )

@@ -1,7 +1,8 @@
 """Bearer keys: whose a token is. It holds digests only, never a key, and changes as control's table does."""
 
 import hashlib
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from jobico.tenancy import KeyInfo
@@ -19,16 +20,25 @@ def bearer_of(authorization: str | None) -> str:
     return authorization[7:].strip()
 
 
+def _wall_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
 class Credentials:
     """The live keys of all tenants by the SHA-256 of the key.
 
     SECURITY: keys are 256 random bits, and what is looked up is a digest that the caller cannot steer: how
     long the look-up takes says nothing about any key.
+
+    Args:
+        keys: Control's table.
+        wall_ms: Tells the time, for keys that are live until a time.
     """
 
-    __slots__ = ("_by_digest", "_digests")
+    __slots__ = ("_by_digest", "_digests", "_wall_ms")
 
-    def __init__(self, keys: Iterable[KeyInfo] = ()) -> None:
+    def __init__(self, keys: Iterable[KeyInfo] = (), wall_ms: Callable[[], int] = _wall_ms) -> None:
+        self._wall_ms = wall_ms
         self._by_digest: dict[bytes, KeyInfo] = {}
         self._digests: dict[str, bytes] = {}  # of live keys, by id
         for info in keys:
@@ -39,7 +49,7 @@ class Credentials:
         before = self._digests.pop(key_id, None)
         if before is not None:
             del self._by_digest[before]
-        if info is not None and not info.revoked_ms:
+        if info is not None and info.is_live(self._wall_ms()):
             digest = bytes.fromhex(info.digest)
             self._digests[key_id] = digest
             self._by_digest[digest] = info
@@ -48,4 +58,8 @@ class Credentials:
         """The key that `token` is, or None where it is none or is revoked."""
         if len(token) > _TOKEN_CHARS_MAX:
             return None
-        return self._by_digest.get(hashlib.sha256(token.encode()).digest())
+        info = self._by_digest.get(hashlib.sha256(token.encode()).digest())
+        # PERF: only a key that is being replaced asks for the time.
+        if info is not None and info.revoked_ms and not info.is_live(self._wall_ms()):
+            return None
+        return info

@@ -104,12 +104,13 @@ class ListKeys(Request[Keys], frozen=True):
 
 
 class RevokeKey(Request[Done], frozen=True):
-    """Revokes a key for good."""
+    """Revokes a key for good, at once or when `grace_ms` have passed; a later time than it has is no change."""
 
     TYPE = "key.revoke"
     request_id: str
     tenant: str
     id: str
+    grace_ms: int = 0
 
 
 class Secrets(Message, frozen=True):

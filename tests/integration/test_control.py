@@ -1,6 +1,7 @@
 """Claims about the control node, asked over its sockets."""
 
 import threading
+import time
 
 import msgspec
 import pytest
@@ -9,7 +10,7 @@ from noop_guests import JOB, NOOP, SCHEMA
 from protocol_kit import MakeWire, until
 
 from jobico.errors import AlreadyExists, Conflict, InvalidDefinition, InvalidInput, NotFound, TooLarge
-from jobico.limits import SECRET_BYTES_MAX
+from jobico.limits import KEY_GRACE_MS_MAX, SECRET_BYTES_MAX
 from jobico.registry import NodeInfo
 from jobico.settings import Settings
 from jobico.tenancy import Quotas
@@ -145,6 +146,26 @@ def test_a_revoked_key_stays_listed_with_its_time(control: Control) -> None:
     assert listed.revoked_ms > 0
     with pytest.raises(NotFound):
         control.call(RevokeKey(request_id=control.id(), tenant="acme", id="k000"))
+
+
+def test_a_key_may_be_revoked_later_and_then_sooner_but_not_later_again(control: Control) -> None:
+    control.call(CreateTenant(request_id=control.id(), name="acme"))
+    made = control.call(CreateKey(request_id=control.id(), tenant="acme"))
+
+    def revoke(grace_ms: int) -> int:
+        request = RevokeKey(request_id=control.id(), tenant="acme", id=made.info.id, grace_ms=grace_ms)
+        control.call(request)
+        revoked_ms: int = control.call(ListKeys(tenant="acme")).items[0].revoked_ms
+        return revoked_ms - time.time_ns() // 1_000_000
+
+    assert 50_000 < revoke(60_000) <= 60_000
+    assert control.call(ShowTenant(name="acme")).keys == 1
+    assert revoke(120_000) <= 60_000
+    assert revoke(0) <= 0
+    assert control.call(ShowTenant(name="acme")).keys == 0
+    for grace_ms in (-1, KEY_GRACE_MS_MAX + 1):
+        with pytest.raises(InvalidInput):
+            revoke(grace_ms)
 
 
 def test_a_role_that_no_key_has_is_refused(control: Control) -> None:
