@@ -12,6 +12,7 @@ It owns the order in which a request is judged, so that a stranger learns nothin
 It knows no HTTP framework and stores nothing itself.
 """
 
+import asyncio
 import hashlib
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -23,10 +24,11 @@ from jobico.definition import Order, VerifyScheme
 from jobico.errors import Forbidden, InvalidInput, NodeUnavailable, NotFound, SchemaViolation, Unauthenticated
 from jobico.event import Event
 from jobico.ids import new_event_id
-from jobico.payload import Body, Parsed, order_key, parse_body
+from jobico.payload import Parsed, order_key, parse_body
 from jobico.routes import Route
 from jobico.schemas import Validator
 from jobico.tenancy import KeyInfo
+from nodes.listener.cloudevents import CloudMessage, Mode
 from nodes.listener.credentials import Credentials, bearer_of
 from nodes.listener.directory import Directory
 from nodes.listener.query import PostQuery
@@ -35,6 +37,7 @@ from nodes.listener.verification import verify
 __all__ = ["Accepted", "Admission", "Intake", "Queue", "Secrets", "Sender"]
 
 _MAY_POST: Final = frozenset({"admin", "send"})
+_BATCH_POINTER: Final = "/data/{index}"
 _ORDERED: Final = frozenset({Order.STRICT, Order.KEY})
 
 
@@ -196,14 +199,37 @@ class Intake:
             Conflict, QuotaExceeded, StorageUnavailable: the queue refused.
         """
         parsed = parse_body(body)
-        if query.wait_ms and parsed.batch:
-            raise InvalidInput("'wait' is for one event: post the batch without it, then ask for each id.")
-        now_ms = time.time_ns() // 1_000_000
-        keys = _check(admission, parsed)
-        events = _events(admission.route, parsed.events, keys, now_ms, query.ready_at_ms(now_ms))
-        scope = _idempotency(admission, idempotency_key, body, now_ms)
+        events = _judge(admission, parsed.events, query, _BATCH_POINTER if parsed.batch else "")
+        scope = _idempotency(admission, idempotency_key, body, events[0].accepted_ms)
         result = await self._queue.accept(events, scope)
         return Accepted(result.ids, parsed.batch, result.fresh)
+
+    async def take_cloud_events(
+        self, admission: Admission, message: CloudMessage, body: bytes, query: PostQuery
+    ) -> Accepted:
+        """Stores the events of a CloudEvents message; one whose source and id came before is that one.
+
+        Raises:
+            As `take`. Where the queue refuses in the middle of a batch, the rest may be stored: sent again,
+            each event of it is still one.
+        """
+        batch = message.mode is Mode.BATCH
+        events = _judge(admission, message.events, query, message.mode.value)
+        now_ms = events[0].accepted_ms
+        if admission.delivery_id:
+            result = await self._queue.accept(events, _idempotency(admission, None, body, now_ms))
+            return Accepted(result.ids, batch, result.fresh)
+        accepts = [
+            self._queue.accept([event], _scope(admission.route, key, event.payload, now_ms))
+            for event, key in zip(events, message.keys, strict=True)
+        ]
+        results = await asyncio.gather(*accepts, return_exceptions=True)
+        stored = [result for result in results if isinstance(result, AcceptResult)]
+        if len(stored) < len(results):
+            raise next(error for error in results if isinstance(error, BaseException))
+        return Accepted(
+            tuple(result.ids[0] for result in stored), batch, any(result.fresh for result in stored)
+        )
 
 
 def _unauthenticated(why: str) -> Unauthenticated:
@@ -218,25 +244,40 @@ def _not_found() -> NotFound:
     return NotFound("There is no such event, or it is not yours.")
 
 
-def _check(admission: Admission, body: Body) -> Sequence[str]:
+def _judge(admission: Admission, parsed: Sequence[Parsed], query: PostQuery, pointer: str) -> list[Event]:
+    """The events to store; `pointer` says where in the body the one at `{index}` is, or the only one.
+
+    Raises:
+        InvalidInput, SchemaViolation: the query or an event is at fault.
+    """
+    batch = "{index}" in pointer
+    if query.wait_ms and batch:
+        raise InvalidInput("'wait' is for one event: post the batch without it, then ask for each id.")
+    keys = _check(admission, parsed, pointer, batch=batch)
+    now_ms = time.time_ns() // 1_000_000
+    return _events(admission.route, parsed, keys, now_ms, query.ready_at_ms(now_ms))
+
+
+def _check(admission: Admission, events: Sequence[Parsed], pointer: str, *, batch: bool) -> Sequence[str]:
     """Checks all events against the schema and returns their order keys ("" without one).
 
     Raises:
-        SchemaViolation: pointers of a batch begin with `/data/` and the index.
+        SchemaViolation: pointers are into the body.
     """
     validator, route = admission.validator, admission.route
-    pointer = route.queue.key if route.queue.order is Order.KEY else ""
+    order_pointer = route.queue.key if route.queue.order is Order.KEY else ""
     keys = []
     violations: list[dict[str, object]] = []
-    for index, parsed in enumerate(body.events):
+    for index, parsed in enumerate(events):
         try:
             if validator is not None:
                 validator.check(parsed.value)
-            keys.append(order_key(parsed.value, pointer) if pointer else "")
+            keys.append(order_key(parsed.value, order_pointer) if order_pointer else "")
         except SchemaViolation as error:
-            if not body.batch:
-                raise
-            violations += _prefixed(error.detail["violations"], f"/data/{index}")
+            found = _prefixed(error.detail["violations"], pointer.format(index=index))
+            if not batch:
+                raise SchemaViolation(error.message, detail={"violations": found}) from error
+            violations += found
             if len(violations) >= limits.VIOLATIONS_REPORTED_MAX:
                 break
     if violations:
@@ -271,22 +312,16 @@ def _idempotency(admission: Admission, header: str | None, body: bytes, now_ms: 
     if admission.delivery_id:
         own = "delivery:" + admission.delivery_id
     elif header is not None:
-        own = "key:" + _checked_key(header)
+        own = "key:" + header
     else:
         return None
-    route = admission.route
+    return _scope(admission.route, own, body, now_ms)
+
+
+def _scope(route: Route, own: str, content: bytes, now_ms: int) -> IdempotencyKey:
     return IdempotencyKey(
         key=f"{route.tenant}/{route.event.id}/{own}",
-        body_digest=hashlib.sha256(body).digest(),
+        body_digest=hashlib.sha256(content).digest(),
         now_ms=now_ms,
         expires_ms=now_ms + limits.IDEMPOTENCY_WINDOW_MS,
     )
-
-
-def _checked_key(header: str) -> str:
-    key = header.strip()
-    if not 1 <= len(key) <= limits.IDEMPOTENCY_KEY_CHARS_MAX or not key.isascii() or not key.isprintable():
-        raise InvalidInput(
-            f"Idempotency-Key must be 1 to {limits.IDEMPOTENCY_KEY_CHARS_MAX} printable ASCII characters."
-        )
-    return key

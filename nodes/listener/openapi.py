@@ -8,8 +8,9 @@ import msgspec
 from jobico import __version__, limits
 from jobico.event import EventStatus
 from jobico.payload import parse_pointer
+from nodes.listener.cloudevents import BATCH_TYPE, STRUCTURED_TYPE
 from nodes.listener.problems import MEDIA_TYPE, STATUSES, TITLES, problem_type
-from nodes.listener.query import PARAMETERS
+from nodes.listener.query import IDEMPOTENCY_KEY_PATTERN, PARAMETERS
 
 __all__ = ["document", "with_order_key"]
 
@@ -180,7 +181,18 @@ def _post(name: str, schema: str) -> Json:
         "parameters": [*_query_parameters(), _IDEMPOTENCY],
         "requestBody": {
             "required": True,
-            "content": {"application/json": {"schema": {"anyOf": [event, batch]} if schema else {}}},
+            "content": {
+                "application/json": {"schema": {"anyOf": [event, batch]} if schema else {}},
+                STRUCTURED_TYPE: {"schema": _cloud_event(event)},
+                BATCH_TYPE: {
+                    "schema": {
+                        "type": "array",
+                        "items": _cloud_event(event),
+                        "minItems": 1,
+                        "maxItems": limits.BATCH_EVENTS_MAX,
+                    }
+                },
+            },
         },
         "responses": {
             "200": {"$ref": "#/components/responses/status"},
@@ -190,11 +202,34 @@ def _post(name: str, schema: str) -> Json:
     }
 
 
+def _cloud_event(data: Json) -> Json:
+    text = {"type": "string", "minLength": 1}
+    unset = {"type": ["string", "null"], "minLength": 1}  # null is as good as not there
+    return {
+        "type": "object",
+        "description": "CloudEvents 1.0; `source` and `id` are the idempotency key.",
+        "required": ["specversion", "id", "source", "type", *(["data"] if data else [])],
+        "properties": {
+            "specversion": {"const": "1.0"},
+            "id": text,
+            "source": text,
+            "type": text,
+            "subject": unset,
+            "time": {"type": ["string", "null"], "format": "date-time"},
+            "dataschema": unset,
+            "datacontenttype": {"enum": ["application/json", None]},
+            "data": data,
+        },
+        "propertyNames": {"pattern": "^[a-z0-9]{1,20}$"},
+        "additionalProperties": {"type": ["string", "integer", "boolean", "null"]},
+    }
+
+
 _IDEMPOTENCY: Final[Json] = {
     "name": "Idempotency-Key",
     "in": "header",
     "description": "The same key and body give the first answer again for a day; with another body, 422.",
-    "schema": {"type": "string", "pattern": f"^[!-~]{{1,{limits.IDEMPOTENCY_KEY_CHARS_MAX}}}$"},
+    "schema": {"type": "string", "pattern": f"^{IDEMPOTENCY_KEY_PATTERN}$"},
 }
 
 

@@ -1,4 +1,4 @@
-"""The query parameters of a POST: how long to wait for the outcome, and when the event may run."""
+"""What a POST says besides its body: how long to wait, when the event may run, what makes a repeat harmless."""
 
 import datetime
 import re
@@ -9,7 +9,7 @@ from jobico import limits
 from jobico.errors import InvalidInput
 from jobico.units import parse_duration_ms
 
-__all__ = ["PARAMETERS", "PostQuery", "parse_post_query"]
+__all__ = ["IDEMPOTENCY_KEY_PATTERN", "PARAMETERS", "PostQuery", "parse_idempotency_key", "parse_post_query"]
 
 PARAMETERS: Final[Mapping[str, str]] = {
     "wait": "Wait up to this long (such as 10s, at most 30s) for the outcome, instead of answering 202.",
@@ -18,6 +18,10 @@ PARAMETERS: Final[Mapping[str, str]] = {
 }
 """Every parameter and what it is for."""
 
+IDEMPOTENCY_KEY_PATTERN: Final = rf"[!-~]([ -~]{{0,{limits.IDEMPOTENCY_KEY_CHARS_MAX - 2}}}[!-~])?"
+"""Printable ASCII, with no space first or last."""
+
+_IDEMPOTENCY_KEY = re.compile(IDEMPOTENCY_KEY_PATTERN)
 _RFC3339 = re.compile(r"\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(?:\.\d{1,9})?(?:[Zz]|[+-]\d{2}:\d{2})")
 
 
@@ -61,6 +65,22 @@ def parse_post_query(params: Mapping[str, str | list[str]]) -> PostQuery:
         delay_ms=_duration_ms(params, "delay", limits.DELAY_MS_MAX),
         at_ms=_time_ms(params),
     )
+
+
+def parse_idempotency_key(header: str | None) -> str | None:
+    """Checks an Idempotency-Key, if there is one.
+
+    Raises:
+        InvalidInput: it is empty, too long, or has other characters than printable ASCII.
+    """
+    if header is None:
+        return None
+    key = header.strip()
+    if not _IDEMPOTENCY_KEY.fullmatch(key):
+        raise InvalidInput(
+            f"Idempotency-Key must be 1 to {limits.IDEMPOTENCY_KEY_CHARS_MAX} printable ASCII characters."
+        )
+    return key
 
 
 def _duration_ms(params: Mapping[str, str | list[str]], name: str, ms_max: int) -> int:

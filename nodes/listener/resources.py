@@ -15,8 +15,9 @@ from jobico.event import EventStatus
 from jobico.ids import parse_event_id
 from nodes.listener import openapi, problems
 from nodes.listener.body import RequestBody
+from nodes.listener.cloudevents import is_json, mode_of, read_message
 from nodes.listener.intake import Accepted, Intake, Sender
-from nodes.listener.query import parse_post_query
+from nodes.listener.query import parse_idempotency_key, parse_post_query
 from nodes.listener.service import Service
 from nodes.metrics import CONTENT_TYPE
 
@@ -52,9 +53,16 @@ class Events:
         header = request.get_header
         sender = Sender(header("authorization"), lambda: request.headers_lower, body.read)
         admission = await self._intake.admit(tenant, name, sender)
+        mode = mode_of(request.content_type, header("ce-specversion"))
         _check_media(request.content_type, header("content-encoding"))
         query = parse_post_query(request.params)
-        accepted = await self._intake.take(admission, await body.read(), query, header("idempotency-key"))
+        idempotency_key = parse_idempotency_key(header("idempotency-key"))
+        content = await body.read()
+        if mode is None:
+            accepted = await self._intake.take(admission, content, query, idempotency_key)
+        else:
+            message = read_message(mode, request.headers_lower, content)
+            accepted = await self._intake.take_cloud_events(admission, message, content, query)
         self._service.metrics.accepted(len(accepted.ids), time.perf_counter() - begun_s)
         if query.wait_ms and (status := await self._service.wait(accepted.ids[0], query.wait_ms)) is not None:
             _answer_status(response, status)
@@ -163,10 +171,9 @@ def _check_media(content_type: str | None, content_encoding: str | None) -> None
         UnsupportedMedia: it is something else.
     """
     if content_type != _JSON:
-        kind, _, parameters = (content_type or "").partition(";")
-        kind = kind.strip().lower()
+        parameters = (content_type or "").partition(";")[2]
         charset = parameters.strip().lower().removeprefix("charset=").strip('"')
-        if not (kind == _JSON or (kind.startswith("application/") and kind.endswith("+json"))):
+        if not is_json(content_type or ""):
             raise UnsupportedMedia("Send JSON, with 'Content-Type: application/json'.")
         if parameters.strip().lower().startswith("charset=") and charset not in ("utf-8", "utf8"):
             raise UnsupportedMedia("Send JSON in UTF-8; there is no other charset for it.")

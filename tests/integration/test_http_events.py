@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import httpx
 import pytest
@@ -360,6 +360,63 @@ def test_an_order_key_that_is_missing_is_422(listener: Listener) -> None:
     response = listener.post({"other": 1}, path="/events/acme/keyed")
     problem = check_problem(response, 422, "schema-violation")
     assert problem["violations"][0]["pointer"] == "/customerId"
+
+
+class TestCloudEvents:
+    """CloudEvents 1.0 in all three modes."""
+
+    ATTRIBUTES: ClassVar = {"specversion": "1.0", "source": "/shop", "type": "order.made"}
+
+    def post(self, listener: Listener, content_type: str, document: Any, **headers: str) -> httpx.Response:
+        headers = {**bearer(), "Content-Type": content_type, **headers}
+        return httpx.post(
+            listener.url + "/events/acme/customer", content=json.dumps(document), headers=headers
+        )
+
+    def test_the_same_event_in_another_mode_is_the_same(self, listener: Listener) -> None:
+        event = {**self.ATTRIBUTES, "id": "ce-1", "data": GOOD}
+        binary = {f"ce-{name}": value for name, value in {**self.ATTRIBUTES, "id": "ce-1"}.items()}
+        first = self.post(listener, "application/cloudevents+json", event)
+        again = self.post(listener, "application/json", GOOD, **binary)
+        batch = self.post(listener, "application/cloudevents-batch+json", [event])
+        assert (first.status_code, again.status_code, batch.status_code) == (202, 202, 202)
+        assert first.json()["id"] == again.json()["id"] == batch.json()["ids"][0]
+        assert again.headers["idempotency-replayed"] == "true"
+
+    def test_what_is_stored_is_the_data(self, listener: Listener) -> None:
+        event = {**self.ATTRIBUTES, "id": "ce-2", "data": GOOD}
+        answer = self.post(listener, "application/cloudevents+json", event).json()
+        assert httpx.get(listener.url + answer["status_url"], headers=bearer()).json()["payload"] == GOOD
+
+    def test_each_event_of_a_batch_is_known_again(self, listener: Listener) -> None:
+        def events(*names: str) -> list[Any]:
+            return [{**self.ATTRIBUTES, "id": name, "data": GOOD} for name in names]
+
+        kind = "application/cloudevents-batch+json"
+        first = self.post(listener, kind, events("ce-3", "ce-4")).json()["ids"]
+        later = self.post(listener, kind, events("ce-4", "ce-5")).json()["ids"]
+        assert first[1] == later[0]
+        assert len({*first, *later}) == 3
+
+    def test_violations_point_into_the_body(self, listener: Listener) -> None:
+        event = {**self.ATTRIBUTES, "id": "ce-6", "data": {}}
+        one = self.post(listener, "application/cloudevents+json", event)
+        problem = check_problem(one, 422, "schema-violation")
+        assert problem["violations"][0]["pointer"] == "/data"
+        batch = self.post(listener, "application/cloudevents-batch+json", [event])
+        problem = check_problem(batch, 422, "schema-violation")
+        assert problem["violations"][0]["pointer"] == "/0/data"
+
+    def test_the_same_id_with_other_data_is_422(self, listener: Listener) -> None:
+        for amount, status in ((1, 202), (2, 422)):
+            event = {**self.ATTRIBUTES, "id": "ce-7", "data": {**GOOD, "amount": amount}}
+            assert self.post(listener, "application/cloudevents+json", event).status_code == status
+
+    def test_what_is_no_cloud_event_is_refused(self, listener: Listener) -> None:
+        kind = "application/cloudevents+json"
+        check_problem(self.post(listener, kind, self.ATTRIBUTES), 400, "invalid-input")
+        event = {**self.ATTRIBUTES, "id": "1", "data_base64": "AA=="}
+        check_problem(self.post(listener, kind, event), 415, "unsupported-media")
 
 
 class TestMachines:
