@@ -6,6 +6,7 @@ holds nothing; behind the latter nothing goes. Of two or more executors one is k
 others have quick work (`_may_be_slow`), so that no tenant's slow guests ever hold all of them.
 """
 
+from collections import OrderedDict
 from enum import Enum, auto
 from typing import Final
 
@@ -59,7 +60,8 @@ class Executor:
         self.name = name
         self.instance = ""
         self.joined = False
-        self.held: dict[int, Pending] = {}
+        # PERF: the oldest is asked for at every turn; a plain dict walks over what was deleted before it.
+        self.held: OrderedDict[int, Pending] = OrderedDict()
         self.reserved: dict[int, Pending] = {}
         self.planned_us = 0.0
         self.since_ms = 0

@@ -1,6 +1,7 @@
 """What the delivery machine asks its shell to do, as plain data.
 
-A `Commit` with a tag is answered with `committed` or `commit_failed`; nothing else has an answer.
+A `Commit` with a tag is answered with `committed` or `commit_failed`; nothing else has an answer. What is made
+for each event is kept from the garbage collector (`gc=False`): it is a tree, and short-lived.
 """
 
 import msgspec
@@ -23,7 +24,7 @@ __all__ = [
 ]
 
 
-class Step(msgspec.Struct):
+class Step(msgspec.Struct, gc=False):
     """What becomes of an event once its change is stored: the tag of a `Commit`."""
 
     item: Pending
@@ -35,7 +36,7 @@ class Step(msgspec.Struct):
     due_ms: int = 0  # of the next attempt; monotonic
 
 
-class Commit(msgspec.Struct, frozen=True):
+class Commit(msgspec.Struct, frozen=True, gc=False):
     """Store these changes, all or none; without a tag nobody waits for it."""
 
     changes: tuple[Change, ...]
