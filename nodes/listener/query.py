@@ -1,4 +1,4 @@
-"""What a POST says besides its body: how long to wait, when an event may run, what makes a repeat harmless."""
+"""What a POST says besides its body: how long to wait, when to run, and what makes a repeat harmless."""
 
 import datetime
 import re
