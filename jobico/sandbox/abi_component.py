@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable
 from ctypes import c_char_p, c_void_p
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from jobico import limits
 from jobico.errors import InvalidModule
@@ -30,7 +30,7 @@ from jobico.sandbox.component_api import (
     component_api,
     component_names,
 )
-from jobico.sandbox.config import Flavour, new_engine
+from jobico.sandbox.config import POOL, Flavour, new_engine
 from jobico.sandbox.guest import (
     TRAP_INTERRUPT,
     TRAP_OTHER,
@@ -229,11 +229,8 @@ class ComponentProgram:
         Raises:
             Stop: it did not succeed.
         """
-        if self._wants_wasi:
-            self._give_wasi(attempt)
-        instance, function, kept = ComponentInstance(), ComponentFunction(), list[Any]()
+        instance, function, kept = self._instantiate(attempt), ComponentFunction(), list[Any]()
         context = self.store.context
-        self._call(component_api.linker_instantiate, self._runner.linker, context, self._component, instance)
         found = component_api.get_function(
             ctypes.addressof(instance), context, self._handle, ctypes.addressof(function)
         )
@@ -245,21 +242,36 @@ class ComponentProgram:
             ctypes.addressof(function), context, ctypes.addressof(event), 1, ctypes.addressof(answer), 1
         )
         if error:
-            self._fail(error)
+            self._fail(take_error(error))
         try:
             return _read_answer(answer, attempt)
         finally:
             component_api.value_delete(ctypes.addressof(answer))
 
-    def _call(self, function: Callable[..., int | None], *arguments: Any) -> None:
-        *plain, out = arguments
-        error = function(*plain, ctypes.addressof(out))
-        if error:
-            self._fail(error)
+    def _instantiate(self, attempt: Attempt) -> ComponentInstance:
+        """Makes the instance.
 
-    def _fail(self, error: int) -> None:
+        NOTE: wasmtime bounds each memory, and how many there are. A component with several is found out at
+        its first attempt, which begins again; from then on its memories share the bound.
+        """
+        while True:
+            instance = ComponentInstance()
+            if self._wants_wasi:
+                self._give_wasi(attempt)
+            error = component_api.linker_instantiate(
+                self._runner.linker, self.store.context, self._component, ctypes.addressof(instance)
+            )
+            if not error:
+                return instance
+            message = take_error(error)
+            if _TOO_MANY_MEMORIES not in message or self.store.memories >= POOL["max_memories_per_component"]:
+                self._fail(message)
+            self.store.close()
+            self.store.memories += 1
+            self.store.open(attempt)
+
+    def _fail(self, message: str) -> NoReturn:
         attempt = self.store.attempt
-        message = take_error(error)
         exited = _EXITED.search(message)
         if exited and not attempt.deadline.passed:
             raise stop_of_exit(attempt, int(exited[1]))
@@ -284,6 +296,7 @@ class ComponentProgram:
         component_api.delete(self._component)
 
 
+_TOO_MANY_MEMORIES: Final = "memory count too high"
 _EXITED: Final = re.compile(r"Exited with i32 exit status (-?\d{1,10})")
 _TRAPS: Final = {
     "wasm trap: interrupt": TRAP_INTERRUPT,

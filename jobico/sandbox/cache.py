@@ -48,6 +48,8 @@ __all__ = ["Compile", "Compiled", "ModuleCache"]
 _KEY_BYTES: Final = 32
 _READ_BYTES: Final = 1 << 20
 _LOCK_POLL_S: Final = 0.02
+_SCRATCH_KEPT_S: Final = 2 * limits.COMPILE_WALL_MS_MAX / 1_000
+_VERSIONS_KEPT_S: Final = 7 * 24 * 3_600
 
 
 class Compiled(NamedTuple):
@@ -82,6 +84,7 @@ class ModuleCache:
         _check_private(directory)
         self._entries = directory / f"{VERSION}-{config_tag()}"
         self._entries.mkdir(mode=0o700, exist_ok=True)
+        _sweep(directory, self._entries)
         self.directory = directory
         self._compile_module = compile_module
         self._key = _read_key(directory / "key")
@@ -144,6 +147,7 @@ class ModuleCache:
                 for file in made.iterdir():
                     file.chmod(0o600)
                 _replace(made, entry)
+                _evict(self._entries, keep=entry)
         return report
 
     def _mac(self, entry: Path, entry_name: str) -> bytes:
@@ -161,6 +165,7 @@ class ModuleCache:
             mac = (entry / "mac").read_bytes()
             _check_private(entry)
             if hmac.compare_digest(mac, self._mac(entry, entry.name)):
+                os.utime(entry)  # what was used last is kept longest
                 return True
         except FileNotFoundError:
             if not entry.exists():
@@ -180,6 +185,34 @@ def _replace(made: Path, entry: Path) -> None:
         shutil.rmtree(entry, ignore_errors=True)
     with contextlib.suppress(OSError):
         made.rename(entry)
+
+
+def _evict(entries: Path, keep: Path) -> None:
+    """Removes what was used least recently while the cache is over its bound; what is loaded stays so."""
+    found = []
+    for entry in entries.iterdir():
+        with contextlib.suppress(OSError):
+            if entry.is_dir() and not entry.name.startswith("."):
+                found.append((entry.stat().st_mtime, (entry / "code").stat().st_size, entry))
+    total_bytes = sum(size_bytes for _, size_bytes, _ in found)
+    for _, size_bytes, entry in sorted(found):
+        if total_bytes <= limits.MODULE_CACHE_BYTES_MAX:
+            break
+        if entry != keep:
+            shutil.rmtree(entry, ignore_errors=True)
+            total_bytes -= size_bytes
+
+
+def _sweep(directory: Path, entries: Path) -> None:
+    """Removes what a compiler that died left behind, and the code of versions long unused."""
+    now_s = time.time()
+    for path, kept_s in (
+        *((path, _SCRATCH_KEPT_S) for path in entries.glob(".new-*")),
+        *((path, _VERSIONS_KEPT_S) for path in directory.iterdir() if path.is_dir() and path != entries),
+    ):
+        with contextlib.suppress(OSError):
+            if now_s - path.stat().st_mtime > kept_s:
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def _check_private(path: Path) -> None:

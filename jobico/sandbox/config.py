@@ -10,7 +10,7 @@ from typing import Final
 from jobico import limits
 from jobico.sandbox.bindings import api, config_setter, pool_setter
 
-__all__ = ["FEATURES_OFF", "FEATURES_ON", "Flavour", "config_tag", "new_engine"]
+__all__ = ["FEATURES_OFF", "FEATURES_ON", "POOL", "Flavour", "config_tag", "new_engine"]
 
 
 class Flavour(StrEnum):

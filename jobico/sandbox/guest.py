@@ -64,6 +64,7 @@ class Store:
     def __init__(self, engine: int) -> None:
         self.engine = engine
         self.context = 0
+        self.memories = 1  # how many it may have; they share the attempt's bound evenly
         self._attempt: Attempt | None = None
         self._store = 0
         self._fuel_set = 0
@@ -79,7 +80,8 @@ class Store:
         bounds = attempt.spec.limits
         self._store = api.store_new(self.engine, None, None)
         self.context = api.store_context(self._store)
-        api.store_limiter(self._store, bounds.memory_bytes, limits.GUEST_TABLE_ELEMENTS_MAX, -1, -1, -1)
+        memory_bytes = bounds.memory_bytes // self.memories
+        api.store_limiter(self._store, memory_bytes, limits.GUEST_TABLE_ELEMENTS_MAX, -1, -1, self.memories)
         self._attempt = attempt
         self._fuel_set = bounds.fuel
         if bounds.fuel:
@@ -186,9 +188,10 @@ def stop_of_failure(attempt: Attempt, code: int | None, message: str) -> Stop:
 
 def _readable(message: str) -> str:
     """A trap's message with the cause before the backtrace."""
-    cause = _CAUSE.search(message)
-    backtrace = message.partition("Caused by:")[0].strip()
-    return f"{cause[1]}\n{backtrace}" if cause else message.strip()
+    backtrace, _, causes = message.partition("Caused by:")
+    trap = _CAUSE.search(causes)
+    cause = trap[1] if trap else causes.strip()
+    return f"{cause}\n{backtrace.strip()}" if cause else message.strip()
 
 
 def stop_of_exit(attempt: Attempt, code: int) -> Stop:

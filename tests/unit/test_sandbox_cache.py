@@ -134,6 +134,29 @@ def test_what_was_left_half_made_is_not_seen(cache: ModuleCache) -> None:
     assert load(cache).path.read_bytes() != b"half"
 
 
+def test_what_was_used_least_recently_goes_first(cache: ModuleCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    modules = [wat2wasm(f'(module (func (export "_start")) (func (export "f{n}")))') for n in range(3)]
+    paths = []
+    for age, content in enumerate(modules[:2]):
+        paths.append(cache.load(digest_of(content), lambda _digest, content=content: content).path)
+        os.utime(paths[-1].parent, (age, age))
+    cache.load(digest_of(modules[0]), never)  # used again
+    monkeypatch.setattr("jobico.limits.MODULE_CACHE_BYTES_MAX", 2 * paths[0].stat().st_size)
+    paths.append(cache.load(digest_of(modules[2]), lambda _digest: modules[2]).path)
+    assert [path.exists() for path in paths] == [True, False, True]
+
+
+def test_what_nobody_will_use_is_swept_at_the_next_start(cache: ModuleCache, tmp_path: Path) -> None:
+    directory, entries = tmp_path / "modules", load(cache).path.parent.parent
+    left, fresh, old_version = entries / ".new-left", entries / ".new-fresh", directory / "1.0.0-v1"
+    for path in (left, fresh, old_version):
+        path.mkdir()
+    os.utime(left, (1, 1))
+    os.utime(old_version, (1, 1))
+    assert ModuleCache(directory).load(DIGEST, never).path.exists()
+    assert [path.exists() for path in (left, fresh, old_version)] == [False, True, False]
+
+
 def _load_in_process(directory: str, barrier: object, results: object) -> None:
     cache = ModuleCache(Path(directory), compile_here)
     barrier.wait()  # type: ignore[attr-defined]
