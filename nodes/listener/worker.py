@@ -55,8 +55,8 @@ def _response(answer: Problem) -> bytes:
 def _tune_gc() -> None:
     """Has the collector of cycles run less often, and not look at what the imports have made.
 
-    PERF: a hundred thousand queued events are looked through again and again by a collector that finds nothing:
-    75 µs of CPU an event in the dispatcher with Python's thresholds, 62 with these (batches of 100).
+    PERF: a hundred thousand queued events are looked through again and again by a collector that finds
+    nothing: 75 µs of CPU an event in the dispatcher with Python's thresholds, 62 with these (batches of 100).
     """
     gc.collect()
     gc.freeze()
