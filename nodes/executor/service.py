@@ -21,10 +21,10 @@ from jobico.sandbox.engine import Sandbox
 from jobico.settings import Settings
 from nodes.beat import Beat
 from nodes.executor.holding import Holding, TokensByListener
-from nodes.executor.links import Links
 from nodes.executor.modules import Modules
 from nodes.executor.runner import UNUSABLE, Runner
 from nodes.lifecycle import Node, run_node
+from nodes.links import Links
 from nodes.peers import Peers
 from nodes.secrets import SecretTable, opening
 from nodes.snapshot import Follower, Tables

@@ -17,9 +17,9 @@ from jobico.storage.executions import Executions as Store
 from jobico.storage.executions import Stored
 from nodes.beat import Beat
 from nodes.lifecycle import Node, run_node
+from nodes.links import Links
 from nodes.peers import Peers
 from nodes.recorder.feed import FeedBuilder
-from nodes.recorder.listeners import Listeners
 from nodes.snapshot import Follower, Tables
 from protocol.authorisation import Caller
 from protocol.messages import (
@@ -44,6 +44,7 @@ __all__ = ["main", "serve"]
 _TRIM_MS = 5_000
 _TRIM_ROWS_MAX = 1_000
 _CHECK_MS = 500
+_FLUSH_MS = 50
 
 
 def main(settings: Settings) -> int:
@@ -68,7 +69,8 @@ class _Recorder:
         self._clock = SystemClock()
         self._reactor = Reactor(node.wire)
         self._peers = Peers(node.settings)
-        self._listeners = Listeners(node.wire, self._peers)
+        self._links = Links(node.wire, self._peers)
+        self._flushing = False
         self._feed = FeedBuilder()
         self._trim: Future[int] | None = None
         self._under_way = 0
@@ -116,7 +118,7 @@ class _Recorder:
         finally:
             self._beat.stop()
             self._follower.stop()
-            self._listeners.close()
+            self._links.close()
             for socket in (rep, pull, self._publisher.socket):
                 socket.close()
 
@@ -124,7 +126,7 @@ class _Recorder:
         self._peers.replace(tables["nodes"])
 
     def _take(self, message: Records) -> None:
-        self._listeners.meet(message.listener)
+        self._links.meet(message.listener)
         self._under_way += 1
         stored = self._store.append(message.items)
         stored.add_done_callback(
@@ -137,13 +139,25 @@ class _Recorder:
         if error is not None:
             self._fail(error)
             return
-        self._listeners.send(message.listener, Recorded(first=message.first, upto=message.last))
+        self._links.send(message.listener, Recorded(first=message.first, upto=message.last))
+        self._flush_soon()
         rows = stored.result()
         for feed in self._feed.build(rows):
             self._publisher.send(feed_topic(feed.tenant), feed)
         self._log.debug(
             "records stored", action=Action.RECORDS_STORED, listener=message.listener, records=len(rows)
         )
+
+    def _flush_soon(self) -> None:
+        """Sends what waits for a listener that is only just being connected, or away for a moment."""
+        if self._links.waiting and not self._flushing:
+            self._flushing = True
+            self._reactor.later(_FLUSH_MS, self._flush)
+
+    def _flush(self) -> None:
+        self._flushing = False
+        self._links.flush()
+        self._flush_soon()
 
     def _fail(self, error: BaseException) -> None:
         if not isinstance(error, JobicoError):

@@ -1,8 +1,8 @@
-"""The way back from an executor to its listeners: one PUSH each, and what waits while a listener is away.
+"""The way back to the listeners: one PUSH each, and what waits while a listener is away.
 
-It owns those sockets and belongs to the thread that owns the executor's sockets. Settlements wait in order
-until their listener is back; how many is bounded, because a listener that came back from a crash refuses most
-of them.
+It owns those sockets and belongs to the thread of a node's loop. Settlements and acknowledgements wait in
+order until their listener is back. How many is bounded: a listener that came back from a crash refuses most
+settlements, and sends again what was not acknowledged.
 """
 
 from collections import deque
