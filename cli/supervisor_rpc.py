@@ -49,5 +49,7 @@ class _UnixTransport(xmlrpc.client.Transport):
         self._path = path
 
     def make_connection(self, host: Any) -> http.client.HTTPConnection:
-        """The connection, whatever the host."""
-        return _UnixConnection(self._path)
+        """The connection, whatever the host; `close` of the transport ends the one that it knows of."""
+        connection = _UnixConnection(self._path)
+        self._connection = host, connection
+        return connection
