@@ -14,6 +14,9 @@ __all__ = ["dashboard"]
 
 def dashboard(
     tenant: Annotated[str, typer.Option("--tenant", metavar="TENANT", help="Show only this tenant's.")] = "",
+    key: Annotated[
+        str, typer.Option("--key", metavar="NAME", help="With tcp: the key of this machine to show.")
+    ] = "operator",
     web: Annotated[
         bool, typer.Option("--web", help="Serve it to a browser on this machine instead.")
     ] = False,
@@ -26,7 +29,7 @@ def dashboard(
     """
     settings = Settings.from_environ(home=home)
     # NOTE: the faces never import one another (docs/design.md section 9), so this one is run, not called.
-    arguments = [sys.executable, "-m", "dashboard"]
+    arguments = [sys.executable, "-m", "dashboard", "--key", key]
     if tenant:
         arguments += ["--tenant", tenant]
     if web:

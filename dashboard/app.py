@@ -95,6 +95,6 @@ class DashboardApp(App[None]):
         return go
 
 
-def run_dashboard(settings: Settings, tenant: str = "") -> None:
+def run_dashboard(settings: Settings, tenant: str = "", key_name: str = "operator") -> None:
     """Runs the dashboard on this terminal until the user quits."""
-    DashboardApp(LiveFeed(settings, tenant)).run()
+    DashboardApp(LiveFeed(settings, tenant, key_name)).run()

@@ -83,12 +83,13 @@ class LiveFeed:
     Args:
         settings: Where it is.
         tenant: Show only this tenant's; empty is all that the key may see.
+        key_name: With `tcp`, which key of `keys_dir` to show; a tenant's read key sees its own things alone.
     """
 
-    def __init__(self, settings: Settings, tenant: str = "") -> None:
+    def __init__(self, settings: Settings, tenant: str = "", key_name: str = "operator") -> None:
         self._settings = settings
         self._tenant = tenant
-        self._wire = Wire(settings, "dashboard")
+        self._wire = Wire(settings, key_name)
         self._client = AsyncClient(self._wire, "dashboard")
         self._tasks: list[asyncio.Task[None]] = []
         self.notices: dict[str, str] = {}

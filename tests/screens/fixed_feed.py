@@ -203,3 +203,17 @@ class FixedFeed:
 
     async def close(self) -> None:
         self.closed = True
+
+
+def minute_of_records() -> list[tuple[float, list[tuple[int, Record]]]]:
+    """A minute of load that rises and falls, a list a second; ends with the records of `records`."""
+    seconds = []
+    row = 1_000
+    for at in range(60):
+        rows = []
+        for index in range(200 + (at * 37) % 90 + 120 * (20 < at < 40)):
+            failed = (row + index) % 41 == 0
+            rows.append((row + index, record(row + index, outcome=Outcome.FAILED if failed else Outcome.OK)))
+        row += len(rows)
+        seconds.append((NOW_S - 60 + at, rows))
+    return [*seconds, (NOW_S - 1, records())]
