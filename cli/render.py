@@ -141,7 +141,7 @@ def fail(error: JobicoError, *, hint: str = "") -> None:
         text.append(f"\n  {problem}")
     for violation in error.detail.get("violations") or ():
         text.append(
-            f"\n  {tame(str(violation.get('pointer') or '/'))}: {tame(str(violation.get('message')))}"
+            f"\n  {tame(str(violation.get('pointer') or '(root)'))}: {tame(str(violation.get('message')))}"
         )
     if hint:
         text.append(f"\n{tame(hint)}", "dim")
@@ -156,7 +156,7 @@ def _problems(error: JobicoError) -> list[str]:
     """What the message of the error does not say yet."""
     problems = list(error.detail.get("problems") or ())
     if len(problems) != 1 or not isinstance(problems[0], dict):
-        return [_problem(problem) for problem in problems]
+        return [text for text in map(_problem, problems) if len(problems) > 1 or text not in error.message]
     only = problems[0]
     line = f"line {only.get('line')}"
     if str(only.get("message")) not in error.message:

@@ -116,16 +116,18 @@ class Session:
         return answer
 
     @contextmanager
-    def suggesting(self, *, tenant: str = "", job: str = "", event: str = "") -> Iterator[None]:
+    def suggesting(
+        self, *, tenant: str = "", job: str = "", event: str = "", file: str = ""
+    ) -> Iterator[None]:
         """Adds to a NotFound which existing name was perhaps meant."""
         try:
             yield
         except NotFound as error:
-            meant = self._meant(tenant, job, event)
+            meant = self._meant(tenant, job, event, file)
             raise NotFound(f"{error.message}{meant}", detail=error.detail) from error
 
-    def _meant(self, tenant: str, job: str, event: str) -> str:
-        from protocol.messages import ListJobs, ListTenants
+    def _meant(self, tenant: str, job: str, event: str, file: str) -> str:
+        from protocol.messages import ListArtifacts, ListJobs, ListTenants
 
         try:
             tenants = [item.name for item in self.control(ListTenants()).items]
@@ -133,6 +135,9 @@ class Session:
                 return _did_you_mean(
                     tenant, tenants, f"Tenants: {', '.join(tenants[:10])}." if tenants else ""
                 )
+            if file:
+                found = self.ask("repository", ListArtifacts(tenant=tenant)).items
+                return _did_you_mean(file, [item.name for item in found if item.name])
             revisions = self.control(ListJobs(tenant=tenant)).items
         except JobicoError:
             return ""
@@ -182,7 +187,7 @@ def connect(home: str | None) -> Iterator[Session]:
 
 
 def _did_you_mean(name: str, names: list[str], otherwise: str = "") -> str:
-    close = get_close_matches(name, names, n=3)
+    close = [] if name in names else get_close_matches(name, names, n=3)
     if close:
         return f" Did you mean {' or '.join(repr(item) for item in close)}?"
     return f" {otherwise}" if otherwise else ""

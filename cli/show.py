@@ -169,7 +169,7 @@ def module(tenant: Tenant, name: Ref, home: Home = None, as_json: Json = False) 
     from cli.check import draw_report
     from protocol.messages import ResolveArtifact
 
-    with connect(home) as session, session.suggesting(tenant=tenant):
+    with connect(home) as session, session.suggesting(tenant=tenant, file=name):
         info = session.ask("repository", ResolveArtifact(tenant=tenant, kind="wasm", ref=name)).info
     render.report(info, lambda: _draw_artifact(info))
     if info.report:
@@ -186,7 +186,7 @@ def schema(tenant: Tenant, name: Ref, home: Home = None, as_json: Json = False) 
 
     from protocol.messages import GetArtifact, ResolveArtifact
 
-    with connect(home) as session, session.suggesting(tenant=tenant):
+    with connect(home) as session, session.suggesting(tenant=tenant, file=name):
         info = session.ask("repository", ResolveArtifact(tenant=tenant, kind="json", ref=name)).info
         content = session.ask("repository", GetArtifact(tenant=tenant, digest=info.digest)).content
     value = json.loads(content)
