@@ -8,8 +8,9 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import httpx
@@ -100,8 +101,11 @@ def revision(tenant: str, schema: bytes = SCHEMA, number: int = 1) -> Revision:
     )
 
 
-def tables(secrets: Mapping[str, bytes], quotas: Quotas) -> dict[str, dict[str, Any]]:
-    """Control's tables with two tenants that are alike but for the quotas of acme."""
+def tables(
+    secrets: Mapping[str, bytes], quotas: Quotas, jobs: Iterable[Revision] = ()
+) -> dict[str, dict[str, Any]]:
+    """Control's tables with two tenants that are alike but for the quotas of acme, and for `jobs`."""
+    revisions = [*(revision(tenant) for tenant in TENANTS), *jobs]
     keys = [key_info(tenant, role) for tenant in TENANTS for role in ROLES]
     return {
         "tenants": {
@@ -109,7 +113,7 @@ def tables(secrets: Mapping[str, bytes], quotas: Quotas) -> dict[str, dict[str, 
             "globex": TenantInfo(name="globex", created_ms=1),
         },
         "keys": {info.id: info for info in keys},
-        "jobs": {f"{tenant}/customers": revision(tenant) for tenant in TENANTS},
+        "jobs": {f"{one.definition.tenant}/{one.definition.id}": one for one in revisions},
         "nodes": {},
         "secrets": dict(secrets),
         "peers": {},
@@ -117,14 +121,17 @@ def tables(secrets: Mapping[str, bytes], quotas: Quotas) -> dict[str, dict[str, 
 
 
 def seed(
-    settings: Settings, secrets: Mapping[str, bytes] | None = None, quotas: Quotas | None = None
+    settings: Settings,
+    secrets: Mapping[str, bytes] | None = None,
+    quotas: Quotas | None = None,
+    jobs: Iterable[Revision] = (),
 ) -> None:
     """Gives a data directory what a listener that has run before has there."""
     data_dir = settings.data_dir("listener")
     schemas = data_dir / "schemas"
     schemas.mkdir(parents=True, exist_ok=True)
     (schemas / (digest_of(SCHEMA).removeprefix("sha256:") + ".json")).write_bytes(SCHEMA)
-    snapshot = ControlSnapshot(seq=1, epoch="e", tables=tables(secrets or {}, quotas or Quotas()))
+    snapshot = ControlSnapshot(seq=1, epoch="e", tables=tables(secrets or {}, quotas or Quotas(), jobs))
     write_snapshot(data_dir / "control.snapshot", snapshot)
 
 
@@ -192,15 +199,34 @@ def is_ready(url: str) -> bool:
 
 @contextlib.contextmanager
 def running_listener(
-    home: Path, *, wait: bool = True, quotas: Quotas | None = None, **variables: str
+    home: Path,
+    *,
+    wait: bool = True,
+    quotas: Quotas | None = None,
+    jobs: Iterable[Revision] = (),
+    secrets: Mapping[str, Sequence[bytes]] = MappingProxyType({}),
+    **variables: str,
 ) -> Iterator[Listener]:
-    """Runs a listener on a seeded data directory; SIGTERM at the end must end it with 0 in time."""
+    """Runs a listener on a seeded data directory; SIGTERM at the end must end it with 0 in time.
+
+    Args:
+        home: The data directory.
+        wait: Whether to wait until it is ready.
+        quotas: Of acme.
+        jobs: More than `revision` of each tenant.
+        secrets: More than HOOK of acme: live values by `tenant/name`.
+        variables: Of its environment.
+    """
     port = free_port()
     settings = Settings(home=str(home), http_port=port, drain_ms=2_000)
     make_sealing_key(settings.keys_dir)
     keys = load_sealing_keys(settings.keys_dir)
-    values = [hook.encode() for hook in HOOKS]
-    seed(settings, {"acme/HOOK": seal_secret(keys, values, tenant="acme", name="HOOK")}, quotas)
+    opened = {"acme/HOOK": [hook.encode() for hook in HOOKS], **secrets}
+    sealed = {
+        name: seal_secret(keys, values, tenant=name.partition("/")[0], name=name.partition("/")[2])
+        for name, values in opened.items()
+    }
+    seed(settings, sealed, quotas, jobs)
     environ = {**os.environ, **settings.to_environ(), **variables}
     with open(home / "listener.log", "ab") as log:
         process = subprocess.Popen([sys.executable, "-c", MAIN], env=environ, stdout=log, stderr=log)
