@@ -6,6 +6,7 @@ which are registered once for each engine, find their attempt in `current`.
 
 import ctypes
 import hashlib
+import hmac
 from ctypes import c_uint64
 from dataclasses import dataclass, field
 from typing import Final
@@ -222,7 +223,7 @@ class Attempt:
     spec: RuntimeSpec
     job: Job
     deadline: Deadline
-    seed: bytes
+    seed_key: bytes
     logs: LogSink
     memory: GuestMemory
     is_command: bool = False  # standard input is the event, standard output the result
@@ -240,7 +241,8 @@ class Attempt:
     def random(self) -> RandomStream:
         """Where `random_get` draws from."""
         if self._random is None:
-            self._random = RandomStream(self.seed)
+            seed = hmac.digest(self.seed_key, self.job.id.encode(), hashlib.sha256)
+            self._random = RandomStream(seed)
         return self._random
 
     @property

@@ -32,7 +32,7 @@ class Deadline:
         self._engine = 0
         self._deadline_ns = 0  # 0 while no guest runs
         self._aborted = False
-        self._parked = True
+        self._parked = False
         self._closed = False
         self._thread: threading.Thread | None = None
 

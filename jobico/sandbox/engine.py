@@ -148,7 +148,7 @@ class Sandbox:
             spec=spec,
             job=job,
             deadline=self._deadline,
-            seed=hmac.digest(self._seed_key, job.id.encode(), hashlib.sha256),
+            seed_key=self._seed_key,
             logs=LogSink(spec.limits.logs_bytes, spec.limits.log_lines),
             memory=self._memory,
         )
