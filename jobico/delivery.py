@@ -76,6 +76,7 @@ class DeliveryMachine:
         self._committing = 0
         self._estimates = Estimates()
         self._waiting: frozenset[tuple[str, str]] = frozenset()
+        self._complete = True
         self.draining = False
         self.backlog = Backlog(next_seq)
         self._settling = Settling(listener, self.backlog, payload_of=payload_of, new_id=new_id, rng=rng)
@@ -166,15 +167,19 @@ class DeliveryMachine:
 
     # --- Settings -----------------------------------------------------------------------------------------
 
-    def set_routes(self, routes: Routes, waiting: frozenset[tuple[str, str]] = frozenset()) -> None:
+    def set_routes(
+        self, routes: Routes, waiting: frozenset[tuple[str, str]] = frozenset(), *, complete: bool = True
+    ) -> None:
         """Replaces the routing tables. Nothing is leased before the first ones.
 
         Args:
             routes: The current ones.
             waiting: (tenant, event) of events that will have a route soon: they stay queued.
+            complete: False where newer ones may have more: no event is without a route then, it stays queued.
         """
         self._settling.routes = routes
         self._waiting = waiting
+        self._complete = complete
         self.backlog.set_routes(routes)
 
     def route(self, tenant: str, event: str) -> Route | None:
@@ -202,13 +207,17 @@ class DeliveryMachine:
                 fair.drop(share)
                 continue
             route = routes.find(share.tenant, item.event.event)
-            if route is None and (share.tenant, item.event.event) in self._waiting:
+            if route is None and self._may_come(share.tenant, item.event.event):
                 self._postpone_next(share, queue, item, now)
             elif route is None or item.event.hop > limits.HOPS_MAX:
                 self._bury_next(share, queue, item, "no-route" if route is None else "loop", now)
             elif not self._lease_next(share, queue, item, route, now):
                 return False
         return True
+
+    def _may_come(self, tenant: str, event: str) -> bool:
+        """True if an event that has no route may have one soon."""
+        return not self._complete or (tenant, event) in self._waiting
 
     def _bury_next(self, share: Share, queue: Queue, item: Pending, reason: str, now: Now) -> None:
         queue.take()

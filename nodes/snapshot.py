@@ -67,6 +67,8 @@ class Follower:
         self._reactor = Reactor(wire)
         self._client = Client(wire, wire.name)
         self._known = threading.Event()
+        self._asked = threading.Event()
+        self._current = False
         self._seq = 0
         self._kept = (0, "")  # seq and epoch of what is on disk
         self._away = False
@@ -77,6 +79,15 @@ class Follower:
     def known(self) -> bool:
         """True once there are tables to work from, be they old."""
         return self._known.is_set()
+
+    @property
+    def current(self) -> bool:
+        """True once the tables are control's own; before, what was just changed may be missing from them."""
+        return self._current
+
+    def wait_asked(self, timeout_s: float) -> bool:
+        """Waits until control has been asked once, whether it was there or not."""
+        return self._asked.wait(timeout_s)
 
     @property
     def seq(self) -> int:
@@ -148,11 +159,14 @@ class Follower:
             if not self._away:
                 self._log.warning(error.message, action=Action.CONTROL_AWAY, code=error.code)
             self._away = True
+            self._asked.set()
             return
         self._away = False
+        self._current = True
         self._replica.load(snapshot)
         self._log.info("snapshot taken", action=Action.SNAPSHOT_TAKEN, seq=self._replica.seq)
         self._announce()
+        self._asked.set()
 
     def _announce(self) -> None:
         self._admit_peers()

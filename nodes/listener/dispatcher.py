@@ -211,14 +211,17 @@ class Dispatcher:
             "refused": self._mailbox.refused + self._server.refused,
         }
 
-    def set_routes(self, routes: Routes, waiting: frozenset[tuple[str, str]] = frozenset()) -> None:
+    def set_routes(
+        self, routes: Routes, waiting: frozenset[tuple[str, str]] = frozenset(), *, complete: bool = True
+    ) -> None:
         """Replaces the routing tables; the next delivery of an event uses them.
 
         Args:
             routes: The current ones.
             waiting: (tenant, event) of events whose job is known but not ready: they stay queued.
+            complete: False where they may be older than events in the queue.
         """
-        self.machine.set_routes(routes, waiting)
+        self.machine.set_routes(routes, waiting, complete=complete)
         self.touch()
 
     def set_quotas(self, quotas: Mapping[str, Quotas]) -> None:

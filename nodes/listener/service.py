@@ -40,6 +40,7 @@ from protocol.sockets import Wire
 
 __all__ = ["Service"]
 
+_ASKED_S: Final = 3.0  # more than a call of the follower takes
 _FIRST_ROUTES_S: Final = 10.0  # how long a start waits for the routes of its last snapshot
 _READY_POLL_S: Final = 0.25
 _PING_S: Final = 0.5
@@ -73,6 +74,7 @@ class Service:
         self._tenants: dict[str, TenantInfo] = {}
         self._nodes: dict[str, NodeInfo] = {}
         self._routed = asyncio.Event()
+        self._complete = False
         self._draining = asyncio.Event()
         self._loader = RouteLoader(self._open_schemas, self._publish, self._close_client)
         self._follower = Follower(
@@ -106,7 +108,9 @@ class Service:
         self._loading = self._node.spawn("route-loader", self._loader.run)
         self._follower.start()
         if self._follower.known:
-            # NOTE: senders of a restarted listener wait in the backlog of its port rather than hear 503.
+            # NOTE: senders of a restarted listener wait in the backlog of its port rather than hear 503 or be
+            # judged by tables that lack the last changes before it was killed.
+            await asyncio.to_thread(self._follower.wait_asked, _ASKED_S)
             try:
                 await asyncio.wait_for(self._routed.wait(), _FIRST_ROUTES_S)
             except TimeoutError:
@@ -248,6 +252,8 @@ class Service:
         self._call_soon(self._take_tables, copies)
         self._peers.replace(copies["nodes"])
         self._loader.replace({_job_key(key): revision for key, revision in copies["jobs"].items()})
+        if self._follower.current:
+            self._loader.fence(lambda: self._call_soon(self._take_completeness))
 
     def _on_change(self, table: str, key: str, value: Any) -> None:
         self._peers.change(table, key, value)
@@ -260,8 +266,19 @@ class Service:
 
     def _take_directory(self, directory: Directory) -> None:
         self.intake.directory = directory
-        self._dispatcher.set_routes(directory.routes, directory.waiting)
+        self._set_routes()
         self._routed.set()
+
+    def _take_completeness(self) -> None:
+        if not self._complete:
+            self._complete = True
+            self._set_routes()
+
+    def _set_routes(self) -> None:
+        # SAFETY: an event may have been accepted by a change of the tables that the last snapshot lacks, if
+        # the node was killed then; it is not without a route before control has said so.
+        directory = self.intake.directory
+        self._dispatcher.set_routes(directory.routes, directory.waiting, complete=self._complete)
 
     def _take_tables(self, tables: Mapping[str, dict[str, Any]]) -> None:
         self._tenants, self._nodes = tables["tenants"], tables["nodes"]
