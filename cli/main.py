@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from typing import Annotated, Any, NamedTuple, NoReturn
 
-__all__ = ["COMMANDS", "Entry", "main", "run"]
+__all__ = ["COMMANDS", "Entry", "command", "main", "run"]
 
 
 class Entry(NamedTuple):
@@ -35,6 +35,8 @@ COMMANDS = {
     "status": Entry("cli.status", "status", "Show whether the platform is ready, node by node.", _PLATFORM),
     "node": Entry("cli.nodes", "node", "Run one node in the foreground, as supervisord does.", _PLATFORM),
     "dashboard": Entry("cli.dashboard", "dashboard", "Watch the platform live in the terminal.", _PLATFORM),
+    "backup": Entry("cli.backup", "backup", "Copy the stores and keys, while the platform runs.", _PLATFORM),
+    "restore": Entry("cli.backup", "restore", "Make a data directory from a backup.", _PLATFORM),
     "bench": Entry("cli.bench", "bench", "Measure throughput and latency over HTTP.", _PLATFORM),
     "audit": Entry("cli.audit", "audit", "Show who changed what, when, with which key.", _PLATFORM),
     "deploy": Entry("cli.deploy", "deploy", "Deploy a job definition with the files it names.", _JOBS),
@@ -69,7 +71,8 @@ _EXIT_USAGE = 2
 _EXIT_INTERRUPTED = 130
 
 
-def _root() -> Any:
+def command() -> Any:
+    """The whole command line, as typer has it."""
     import typer
     from typer.core import TyperCommand, TyperGroup
 
@@ -169,7 +172,7 @@ def run(arguments: Sequence[str]) -> int:
     from jobico.errors import Internal, InvalidInput, JobicoError
 
     try:
-        answer = _root().main(list(arguments), prog_name="jobico", standalone_mode=False)
+        answer = command().main(list(arguments), prog_name="jobico", standalone_mode=False)
     except JobicoError as error:
         render.fail(error)
         return _EXIT_FAILED

@@ -98,6 +98,23 @@ def test_the_guide_to_definitions_names_every_key() -> None:
     ]
 
 
+def test_the_reference_of_the_command_line_is_that_of_the_code() -> None:
+    from cli.reference import reference
+
+    written = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    assert written == reference(), "run `python -m cli.reference > docs/cli.md`"
+
+
+def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path)]
+    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "getting-started" / "index.html").is_file()
+
+
 def test_every_relative_link_leads_somewhere() -> None:
     broken = []
     for document in [*_DOCUMENTS, *(str(path.relative_to(ROOT)) for path in (ROOT / "docs").glob("*/*.md"))]:
