@@ -101,6 +101,7 @@ class _LogFile:
 def configure_logging(node: str, level: str = "info", path: Path | None = None) -> None:
     """Sends log records as JSON lines that name `node` to stderr, or to the file at `path`."""
     stream = sys.stderr if path is None else cast("TextIO", _LogFile(path))
+
     def name_node(_logger: object, _method: str, record: EventDict) -> EventDict:
         record["node"] = node  # NOTE: not a context variable, which other threads would not see
         return record
