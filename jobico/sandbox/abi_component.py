@@ -1,8 +1,8 @@
 """The `component` ABI: the world of `jobicolet.wit`, and WASI preview 2 without capabilities.
 
-Owns what a component is given (`log`, `emit`, WASI with arguments, environment and standard streams that are
-logged), the call of `handle` and the reading of its answer. WASI here is wasmtime's: no directory is opened
-and the network is not inherited; sockets can't even be made, and random bytes are those of the attempt.
+Owns the life of a component's instance, the call of `handle` and the reading of its answer. WASI here is
+wasmtime's, with arguments, environment and standard streams that are logged: no directory is opened, the
+network is not inherited, and `component_host` takes away what else should not be there.
 
 NOTE: a component that sleeps sits in a host call of wasmtime's that no epoch reaches; the executor's
 watchdog ends it.
@@ -10,25 +10,29 @@ watchdog ends it.
 
 import ctypes
 import re
-from collections.abc import Callable
 from ctypes import c_char_p, c_void_p
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from jobico import limits
 from jobico.errors import InvalidModule
-from jobico.event import LogLevel, Outcome
+from jobico.event import Outcome
 from jobico.sandbox import component_api as values
-from jobico.sandbox.attempt import Attempt, Stop, current, result_too_large
+from jobico.sandbox.attempt import Attempt, Stop, result_too_large
 from jobico.sandbox.bindings import api, take_error
 from jobico.sandbox.component_api import (
-    CALLBACK,
-    OUTPUT_CALLBACK,
     ComponentFunction,
     ComponentInstance,
     Value,
     component_api,
     component_names,
+)
+from jobico.sandbox.component_host import (
+    COMPONENT_FUNCTIONS,
+    ComponentHostFunction,
+    new_component_callback,
+    new_output,
+    unoffered,
 )
 from jobico.sandbox.config import POOL, Flavour, new_engine
 from jobico.sandbox.guest import (
@@ -40,126 +44,11 @@ from jobico.sandbox.guest import (
     stop_of_exit,
     stop_of_failure,
 )
-from jobico.sandbox.host.emit import EmitStatus, emit
 
-__all__ = ["HANDLE", "OFFERED_PREFIXES", "ComponentEngine", "ComponentProgram", "unoffered"]
+__all__ = ["HANDLE", "ComponentEngine", "ComponentProgram"]
 
 HANDLE: Final = "handle"
-OFFERED_PREFIXES: Final = ("jobico:jobicolet/host@0.1.", "jobico:jobicolet/types@0.1.", "wasi:")
-_HOST: Final = b"jobico:jobicolet/host@0.1.0"
-_TYPES: Final = b"jobico:jobicolet/types@0.1.0"
-# The version of WASI that the pinned wasmtime offers; a test fails when that moves.
-_WASI_VERSION: Final = b"@0.2.12"
 _EVENT_FIELDS: Final = (b"id", b"name", b"tenant", b"attempt", b"payload")
-_RANDOM_BLOCK_BYTES: Final = 65_536
-_EMIT_ERRORS: Final = {
-    EmitStatus.DENIED: b"denied",
-    EmitStatus.TOO_MANY: b"too-many",
-    EmitStatus.NOT_JSON: b"not-json",
-}
-
-_HostCall = Callable[[Attempt, list[Value], list[Value]], None]
-
-
-def unoffered(imports: list[str]) -> list[str]:
-    """Those of a component's imports that the host does not have."""
-    wasi_http = "wasi:http/"
-    return [name for name in imports if not name.startswith(OFFERED_PREFIXES) or name.startswith(wasi_http)]
-
-
-def _log(attempt: Attempt, arguments: list[Value], _results: list[Value]) -> None:
-    level, message = arguments
-    kept = values.read_text(message, attempt.logs.bytes_left)
-    attempt.logs.add(
-        LogLevel(values.read_text(level).decode()), kept, cut=len(kept) < values.read_size(message)
-    )
-
-
-def _emit(attempt: Attempt, arguments: list[Value], results: list[Value]) -> None:
-    event, payload = arguments
-    if values.read_size(payload) > limits.GUEST_EMITS_BYTES_MAX:
-        status = EmitStatus.TOO_MANY
-    else:
-        status = emit(attempt, values.read_text(event, 256), values.read_bytes(payload))
-    values.owned_result(results[0], _EMIT_ERRORS.get(status))
-
-
-def _random_bytes(attempt: Attempt, arguments: list[Value], results: list[Value]) -> None:
-    size = arguments[0].a
-    if size > limits.MIB:
-        raise Stop(
-            Outcome.ABI_ERROR, f"get-random-bytes was asked for {size} bytes; at most {limits.MIB} are given."
-        )
-    blocks = (min(_RANDOM_BLOCK_BYTES, size - at) for at in range(0, size, _RANDOM_BLOCK_BYTES))
-    values.owned_bytes(results[0], b"".join(attempt.random.take(block) for block in blocks))
-
-
-def _random_u64(attempt: Attempt, _arguments: list[Value], results: list[Value]) -> None:
-    results[0].kind, results[0].a = values.U64, int.from_bytes(attempt.random.take(8), "little")
-
-
-def _no_socket(_attempt: Attempt, _arguments: list[Value], results: list[Value]) -> None:
-    values.owned_result(results[0], b"access-denied")
-
-
-_FUNCTIONS: Final[dict[bytes, dict[bytes, _HostCall]]] = {
-    _HOST: {b"log": _log, b"emit": _emit},
-    _TYPES: {},
-    b"wasi:random/random" + _WASI_VERSION: {
-        b"get-random-bytes": _random_bytes,
-        b"get-random-u64": _random_u64,
-    },
-    b"wasi:random/insecure" + _WASI_VERSION: {
-        b"get-insecure-random-bytes": _random_bytes,
-        b"get-insecure-random-u64": _random_u64,
-    },
-    # SECURITY: wasmtime would make the socket and refuse each address; here there is none to begin with.
-    b"wasi:sockets/tcp-create-socket" + _WASI_VERSION: {b"create-tcp-socket": _no_socket},
-    b"wasi:sockets/udp-create-socket" + _WASI_VERSION: {b"create-udp-socket": _no_socket},
-}
-
-
-def _new_callback(call: _HostCall) -> Any:
-    """A callback that never raises, as `host.function.new_callback` for core modules."""
-
-    def callback(
-        _environment: int,
-        _context: int,
-        _type: int,
-        arguments: int,
-        count: int,
-        results: int,
-        result_count: int,
-    ) -> int:
-        attempt = current()
-        try:
-            call(attempt, list((Value * count).from_address(arguments or 0)) if count else [],
-                 list((Value * result_count).from_address(results)) if result_count else [])  # fmt: skip
-        except Stop as stop:
-            attempt.stop = attempt.stop or stop
-        except (
-            BaseException
-        ) as error:  # SAFETY: an exception must not cross wasmtime; `engine` raises it again
-            attempt.host_error = attempt.host_error or error
-        else:
-            return 0
-        return api.error_new(b"ended by the host")  # type: ignore[no-any-return]
-
-    return CALLBACK(callback)
-
-
-def _new_output(stream: int) -> Any:
-    """Where WASI sends a standard stream: the attempt's log lines. It may call from a thread of its own."""
-
-    def callback(_environment: int, piece: int, size: int) -> int:
-        try:
-            logs = current().logs
-            logs.write(stream, ctypes.string_at(piece, min(size, logs.bytes_left + 1)))
-        except BaseException:
-            return size
-        return size
-
-    return OUTPUT_CALLBACK(callback)
 
 
 class ComponentEngine:
@@ -171,15 +60,15 @@ class ComponentEngine:
         self._kept: list[Any] = []
         component_api.linker_allow_shadowing(self.linker, True)
         _check(component_api.linker_add_wasi(self.linker))
-        for instance, functions in _FUNCTIONS.items():
+        for instance, functions in COMPONENT_FUNCTIONS.items():
             self._define(instance, functions)
-        self.stdout, self.stderr = _new_output(1), _new_output(2)
+        self.stdout, self.stderr = new_output(1), new_output(2)
 
-    def _define(self, instance: bytes, functions: dict[bytes, _HostCall]) -> None:
+    def _define(self, instance: bytes, functions: dict[bytes, ComponentHostFunction]) -> None:
         root, names = component_api.linker_root(self.linker), c_void_p()
         _check(component_api.names_add_instance(root, instance, len(instance), ctypes.addressof(names)))
-        for name, call in functions.items():
-            callback = _new_callback(call)
+        for name, function in functions.items():
+            callback = new_component_callback(name, function)
             self._kept.append(callback)
             _check(component_api.names_add_function(names, name, len(name), callback, None, None))
         component_api.names_delete(names)
@@ -325,12 +214,24 @@ def _fill_event(event: Value, attempt: Attempt, kept: list[Any]) -> None:
 
 def _read_answer(answer: Value, attempt: Attempt) -> bytes:
     if answer.kind != values.RESULT:
-        raise Stop(Outcome.ABI_ERROR, f"{HANDLE} is not of the type that jobicolet.wit gives it.")
+        raise _wrong_type()
     ok, held = values.read_result(answer)
+    if held is None or held.kind != (values.LIST if ok else values.RECORD):
+        raise _wrong_type()
     if ok:
         if values.read_size(held) > attempt.spec.limits.result_bytes:
             raise result_too_large(attempt.spec)
-        return values.read_bytes(held)
-    code, message = values.read_field(held, 0).a & 0xFFFF_FFFF, values.read_field(held, 1)
-    text = values.read_text(message, limits.GUEST_ERROR_CHARS_MAX).decode("utf-8", "replace")
+        content = values.read_bytes(held)
+        if content is None:
+            raise _wrong_type()
+        return content
+    fields = values.read_fields(held)
+    if [field.kind for field in fields] != [values.U32, values.STRING]:
+        raise _wrong_type()
+    code = fields[0].a & 0xFFFF_FFFF
+    text = values.read_text(fields[1], limits.GUEST_ERROR_CHARS_MAX).decode("utf-8", "replace")
     raise Stop(Outcome.FAILED, text or f"The guest failed with code {code}.", code=code or 1)
+
+
+def _wrong_type() -> Stop:
+    return Stop(Outcome.ABI_ERROR, f"{HANDLE} is not of the type that jobicolet.wit gives it.")

@@ -32,7 +32,7 @@ __all__ = [
     "owned_result",
     "owned_text",
     "read_bytes",
-    "read_field",
+    "read_fields",
     "read_result",
     "read_size",
     "read_text",
@@ -242,7 +242,8 @@ def owned_result(value: Value, error_case: bytes | None) -> None:
         value.b = component_api.value_new(ctypes.addressof(inner))
 
 
-# Values that come out; their types are as in `jobicolet.wit`, wasmtime has checked them.
+# Values that come out. SECURITY: their kinds are what the component declared, which need not be what it
+# should have: a caller looks at `kind` before it reads, or it would take a number for an address.
 
 
 def read_size(value: Value) -> int:
@@ -255,17 +256,19 @@ def read_text(value: Value, size_max: int = 1 << 31) -> bytes:
     return ctypes.string_at(value.b, min(value.a, size_max)) if value.a else b""
 
 
-def read_bytes(value: Value) -> bytes:
-    """A `list<u8>`."""
-    return ctypes.string_at(value.b, _VALUE_BYTES * value.a)[_OF::_VALUE_BYTES] if value.a else b""
+def read_bytes(value: Value) -> bytes | None:
+    """The bytes of a list; None if it is not a `list<u8>`."""
+    if not value.a:
+        return b""
+    raw = ctypes.string_at(value.b, _VALUE_BYTES * value.a)
+    return raw[_OF::_VALUE_BYTES] if not raw[0::_VALUE_BYTES].strip(bytes((U8,))) else None
 
 
-def read_field(value: Value, index: int) -> Value:
-    """A field of a record, by its place."""
-    assert index < value.a
-    return _Entry.from_address(value.b + index * ctypes.sizeof(_Entry)).value  # type: ignore[no-any-return]
+def read_fields(value: Value) -> list[Value]:
+    """The fields of a record, in order."""
+    return [entry.value for entry in (_Entry * value.a).from_address(value.b)] if value.a else []
 
 
-def read_result(value: Value) -> tuple[bool, Value]:
-    """Whether a result is ok, and what it holds."""
-    return bool(value.a & 0xFF), Value.from_address(value.b)
+def read_result(value: Value) -> tuple[bool, Value | None]:
+    """Whether a result is ok, and what it holds, if anything."""
+    return bool(value.a & 0xFF), Value.from_address(value.b) if value.b else None

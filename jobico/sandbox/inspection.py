@@ -11,9 +11,10 @@ from jobico import limits
 from jobico.artifact import ModuleReport
 from jobico.definition import Abi
 from jobico.sandbox.abi_command import CommandAbi
-from jobico.sandbox.abi_component import HANDLE, unoffered
+from jobico.sandbox.abi_component import HANDLE
 from jobico.sandbox.abi_jobicolet import JobicoletAbi, is_jobicolet
 from jobico.sandbox.bindings import ExternKind, ExternType, NamedType
+from jobico.sandbox.component_host import unoffered
 from jobico.sandbox.host import HOST_FUNCTIONS
 from jobico.sandbox.wasi import WASI_FUNCTIONS, WASI_MODULE
 

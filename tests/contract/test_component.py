@@ -5,7 +5,7 @@ from guest_kit import Runner
 
 from jobico import limits
 from jobico.definition import Abi
-from jobico.event import Outcome
+from jobico.event import LogLevel, Outcome
 from jobico.sandbox.bindings import wat2wasm
 
 TYPES = """
@@ -143,3 +143,138 @@ def test_there_are_no_sockets(run: Runner, kind: str) -> None:
     )
     result = run(content, Abi.COMPONENT)
     assert result.outcome is Outcome.OK, result.error
+
+
+def calls_host(
+    signature: str,
+    core: str,
+    body: str,
+    *,
+    name: str = "log",
+    instance: str = "jobico:jobicolet/host@0.1.0",
+    types: str = "",
+) -> bytes:
+    """A component that imports a function of the host under a type of its own, and calls it."""
+    imports = f"""
+      (import "{instance}" (instance $lying {types} (export "{name}" (func {signature}))))
+      (core module $memory_module (memory (export "memory") 1)
+        (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 4096)))
+      (core instance $memory (instantiate $memory_module))
+      (core func $call (canon lower (func $lying "{name}") (memory (core memory $memory "memory"))
+        (realloc (core func $memory "realloc"))))"""
+    return component(
+        body,
+        imports=imports,
+        core_imports=f'(import "h" "call" (func $call {core}))',
+        instantiate='(with "h" (instance (export "call" (func $call))))',
+    )
+
+
+@pytest.mark.parametrize(
+    ("signature", "core", "body"),
+    [
+        ("", "", "(call $call)"),
+        ('(param "a" u64) (param "b" u64)', "(param i64 i64)", "(call $call (i64.const 4919) (i64.const 64))"),
+        ('(param "a" string) (param "b" u64)', "(param i32 i32 i64)",
+         "(call $call (i32.const 0) (i32.const 8) (i64.const 9))"),
+        ('(param "a" string) (param "b" string)', "(param i32 i32 i32 i32)",
+         "(call $call (i32.const 0) (i32.const 8) (i32.const 0) (i32.const 8))"),
+        ('(param "a" f64) (param "b" (list string))', "(param f64 i32 i32)",
+         "(call $call (f64.const 1) (i32.const 0) (i32.const 3))"),
+        ('(param "a" u64) (result u64)', "(param i64) (result i64)", "(drop (call $call (i64.const 1)))"),
+    ],
+)  # fmt: skip
+def test_a_host_function_under_another_type_is_never_read_as_its_own(
+    run: Runner, signature: str, core: str, body: str
+) -> None:
+    """Numbers in the place of a string would be read as an address of the host."""
+    result = run(calls_host(signature, core, body), Abi.COMPONENT)
+    assert result.outcome is Outcome.ABI_ERROR
+    assert "another type" in result.error
+
+
+def test_a_level_that_does_not_exist_is_no_level(run: Runner) -> None:
+    types = """(type $l' (enum "loud" "quiet")) (export "level" (type $l (eq $l')))"""
+    content = calls_host(
+        '(param "level" $l) (param "message" string)', "(param i32 i32 i32)",
+        "(call $call (i32.const 1) (i32.const 0) (i32.const 3))", types=types,
+    )  # fmt: skip
+    result = run(content, Abi.COMPONENT)
+    assert [line.level for line in result.logs] == [LogLevel.NONE]
+
+
+@pytest.mark.parametrize(
+    ("signature", "core", "body"),
+    [
+        ('(param "event" string) (param "payload" (list u64)) (result (result))', "(param i32 i32 i32 i32) (result i32)",
+         "(drop (call $call (i32.const 0) (i32.const 1) (i32.const 0) (i32.const 3)))"),
+        ('(param "event" string) (param "payload" (list u8)) (result u64)', "(param i32 i32 i32 i32) (result i64)",
+         "(drop (call $call (i32.const 0) (i32.const 1) (i32.const 0) (i32.const 3)))"),
+        ('(param "event" string) (param "payload" (list u8))', "(param i32 i32 i32 i32)",
+         "(call $call (i32.const 0) (i32.const 1) (i32.const 0) (i32.const 3))"),
+    ],
+)  # fmt: skip
+def test_emit_under_another_type_ends_the_guest(run: Runner, signature: str, core: str, body: str) -> None:
+    result = run(calls_host(signature, core, body, name="emit"), Abi.COMPONENT)
+    assert result.outcome in (Outcome.ABI_ERROR, Outcome.TRAP)
+
+
+@pytest.mark.parametrize(
+    ("param", "argument", "result_type"),
+    [("string", "(i32.const 0) (i32.const 8)", "(list u8)"), ("u64", "(i64.const 8)", "string")],
+)
+def test_wasi_functions_of_ours_under_another_type_end_the_guest(
+    run: Runner, param: str, argument: str, result_type: str
+) -> None:
+    core = "(param i32 i32 i32)" if param == "string" else "(param i64 i32)"
+    content = calls_host(
+        f'(param "len" {param}) (result {result_type})', core, f"(call $call {argument} (i32.const 64))",
+        name="get-random-bytes", instance="wasi:random/random@0.2.0",
+    )  # fmt: skip
+    assert run(content, Abi.COMPONENT).outcome in (Outcome.ABI_ERROR, Outcome.TRAP)
+
+
+def test_random_bytes_belong_to_the_event(run: Runner) -> None:
+    content = calls_host(
+        "(result u64)", "(result i64)",
+        """(i64.store (i32.const 1024) (call $call))
+        (i32.store (i32.const 68) (i32.const 1024)) (i32.store (i32.const 72) (i32.const 8))""",
+        name="get-random-u64", instance="wasi:random/random@0.2.0",
+    )  # fmt: skip
+    first, again, other = (run(content, Abi.COMPONENT, event_id=id_).result for id_ in ("a", "a", "b"))
+    assert first == again != other
+    assert len(first) == 8
+
+
+@pytest.mark.parametrize(
+    ("result_type", "core", "body"),
+    [
+        ("(result)", "i32", "(i32.const 0)"),
+        ("(result (result))", "i32", "(i32.const 0)"),
+        ("(result (result (error u32)))", "i32", "(i32.const 64)"),
+        ("(result (result (list u8)))", "i32", "(i32.store8 (i32.const 64) (i32.const 1)) (i32.const 64)"),
+        ("(result (result string (error string)))", "i32", "(i32.const 64)"),
+        ("(result (result (list u64) (error string)))", "i32",
+         "(i32.store (i32.const 72) (i32.const 1)) (i32.const 64)"),
+        ("(result (result u64 (error u64)))", "i32", "(i32.const 64)"),
+        ("(result u64)", "i64", "(i64.const -1)"),
+        ("(result string)", "i32", "(i32.const 64)"),
+    ],
+)  # fmt: skip
+def test_an_answer_of_another_type_is_an_abi_error(
+    run: Runner, result_type: str, core: str, body: str
+) -> None:
+    if result_type == "(result)":
+        result_type, core_result = "", ""
+        body = "nop"
+    else:
+        core_result = f"(result {core})"
+    content = wat2wasm(f"""(component {TYPES}
+      (core module $m (memory (export "memory") 1) {REALLOC}
+        (func (export "handle") (param i32 i32 i32 i32 i32 i32 i32 i32 i32) {core_result} {body}))
+      (core instance $i (instantiate $m))
+      (func $handle (param "event" $event) {result_type}
+        (canon lift (core func $i "handle") (memory (core memory $i "memory")) (realloc (core func $i "realloc"))))
+      (export "handle" (func $handle)))""")
+    result = run(content, Abi.COMPONENT)
+    assert (result.outcome, result.result) == (Outcome.ABI_ERROR, b""), result.error

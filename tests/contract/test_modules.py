@@ -78,6 +78,8 @@ def test_a_component_that_wants_more_is_refused(run: Runner) -> None:
     refused(run, wat2wasm('(component (import "acme:things/door" (instance)))'), "acme:things/door")
     refused(run, wat2wasm("(component)"), "handle")
     refused(run, wat2wasm('(component (import "wasi:http/types@0.2.0" (instance)))'), "wasi:http")
+    refused(run, wat2wasm('(component (import "wasi:nn/tensor@0.2.0" (instance)))'), "wasi:nn")
+    refused(run, wat2wasm('(component (import "wasi:io/poll@0.3.0" (instance)))'), "wasi:io/poll@0.3.0")
 
 
 def test_a_component_whose_handle_has_another_type_is_an_abi_error(run: Runner) -> None:

@@ -12,8 +12,8 @@ from wasmtime import _ffi as shipped
 
 from jobico import limits
 from jobico.sandbox import bindings, component_api
-from jobico.sandbox.abi_component import _WASI_VERSION
 from jobico.sandbox.bindings import FunctionType, ValueKind, api, config_setter, pool_setter, wat2wasm
+from jobico.sandbox.component_host import WASI_VERSION
 from jobico.sandbox.config import FEATURES_OFF, FEATURES_ON, POOL, Flavour, new_engine
 
 # Published faults of wasmtime by which a guest could reach or harm its host, and the first version of our
@@ -113,7 +113,7 @@ def test_the_wasi_that_is_narrowed_is_the_wasi_that_wasmtime_offers() -> None:
     with open(str(shipped.filename), "rb") as library:
         content = library.read()
     for name in (b"wasi:random/random", b"wasi:sockets/tcp-create-socket"):
-        assert name + _WASI_VERSION in content
+        assert name + WASI_VERSION in content
 
 
 def test_text_that_is_no_module_is_an_error() -> None:
