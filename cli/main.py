@@ -35,7 +35,9 @@ COMMANDS = {
     "status": Entry("cli.status", "status", "Show whether the platform is ready, node by node.", _PLATFORM),
     "node": Entry("cli.nodes", "node", "Run one node in the foreground, as supervisord does.", _PLATFORM),
     "dashboard": Entry("cli.dashboard", "dashboard", "Watch the platform live in the terminal.", _PLATFORM),
-    "backup": Entry("cli.backup", "backup", "Copy the stores and keys, while the platform runs.", _PLATFORM),
+    "backup": Entry(
+        "cli.backup", "backup", "Copy the platform's stores and keys to a new directory.", _PLATFORM
+    ),
     "restore": Entry("cli.backup", "restore", "Make a data directory from a backup.", _PLATFORM),
     "bench": Entry("cli.bench", "bench", "Measure throughput and latency over HTTP.", _PLATFORM),
     "audit": Entry("cli.audit", "audit", "Show who changed what, when, with which key.", _PLATFORM),
@@ -166,32 +168,45 @@ def run(arguments: Sequence[str]) -> int:
         from cli.node import run_node
 
         return run_node(arguments[1])
-    import typer
-
     from cli import render
-    from jobico.errors import Internal, InvalidInput, JobicoError
+    from jobico.errors import Internal, JobicoError
 
     try:
-        answer = command().main(list(arguments), prog_name="jobico", standalone_mode=False)
+        return _run_command(arguments)
     except JobicoError as error:
         render.fail(error)
-        return _EXIT_FAILED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    except OSError as error:
+        name = f"{error.filename}: " if error.filename else ""
+        render.fail(Internal(f"{name}{error.strerror or error}."))
+    return _EXIT_FAILED
+
+
+def _run_command(arguments: Sequence[str]) -> int:
+    import typer
+
+    try:
+        answer = _root().main(list(arguments), prog_name="jobico", standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
         return _EXIT_INTERRUPTED
     except typer.TyperException as error:
-        render.use_json(render.as_json() or "--json" in arguments)  # what is wrong may stand before it
-        context = getattr(error, "ctx", None)
-        hint = f"See `{context.command_path} --help`." if context else ""
-        if error.exit_code == _EXIT_USAGE:
-            if error.message:  # not where help was all that was missing
-                render.fail(InvalidInput(error.format_message()), hint=hint)
-        else:
-            render.fail(Internal(error.format_message()))
+        _say_what_is_wrong(error, arguments)
         return error.exit_code
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return _EXIT_FAILED
     return answer if isinstance(answer, int) else 0
+
+
+def _say_what_is_wrong(error: Any, arguments: Sequence[str]) -> None:
+    from cli import render
+    from jobico.errors import Internal, InvalidInput
+
+    render.use_json(render.as_json() or "--json" in arguments)  # what is wrong may stand before it
+    context = getattr(error, "ctx", None)
+    hint = f"See `{context.command_path} --help`." if context else ""
+    if error.exit_code != _EXIT_USAGE:
+        render.fail(Internal(error.format_message()))
+    elif error.message:  # not where help was all that was missing
+        render.fail(InvalidInput(error.format_message()), hint=hint)
 
 
 def main() -> NoReturn:

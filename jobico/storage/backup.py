@@ -1,7 +1,7 @@
 """Backups of stores: proof that one is whole, and the way back from it.
 
-A backup is what `backup` of a store wrote: a directory with one LMDB data file, compact and consistent.
-Never touches a store that is in use: nodes are stopped for a restore.
+A backup is what `backup` of a store or `copy_store` wrote: a directory with one LMDB data file, compact and
+consistent. Never writes to a store that is in use: nodes are stopped for a restore.
 """
 
 import os
@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 
 import lmdb
 
+from jobico import limits
 from jobico.errors import CorruptRecord, StorageUnavailable, StoreVersion
 from jobico.storage.artifact_rows import ARTIFACTS_LAYOUT
 from jobico.storage.catalog_view import CATALOG_LAYOUT
@@ -22,7 +23,7 @@ from jobico.storage.queue_rows import QUEUE_LAYOUT
 from jobico.storage.transaction import Txn
 from jobico.storage.values import join_value, unseal
 
-__all__ = ["LAYOUTS", "StoreReport", "check_store", "restore_store"]
+__all__ = ["LAYOUTS", "StoreReport", "check_store", "copy_store", "kind_of", "restore_store"]
 
 LAYOUTS: Final = {
     layout.kind: layout for layout in (QUEUE_LAYOUT, CATALOG_LAYOUT, ARTIFACTS_LAYOUT, EXECUTIONS_LAYOUT)
@@ -39,6 +40,41 @@ class StoreReport(NamedTuple):
     values: int
     damaged: int
     size_bytes: int
+
+
+def kind_of(path: Path) -> str:
+    """The kind of the store in directory `path`, which may be in use.
+
+    Raises:
+        StorageUnavailable: there is none, or it cannot be read.
+        StoreVersion: it is of a kind or layout that this version does not read.
+    """
+    try:
+        with _reading(path) as raw, raw.begin() as txn:
+            return _layout_of(path, raw, txn).kind
+    except lmdb.Error as error:
+        raise unavailable(path, error) from error
+
+
+def copy_store(source: Path, target: Path) -> StoreReport:
+    """Copies one moment of the store in `source`, which may be in use, to a new directory; checks the copy.
+
+    LMDB lets another process read beside the one that writes; neither waits for the other.
+
+    Raises:
+        StorageUnavailable, StoreVersion: see `check_store`; or the disk of `target` is full.
+    """
+    try:
+        target.mkdir(mode=0o700, parents=True)
+        with _reading(source) as raw:
+            raw.copy(str(target), compact=True)
+        (target / "data.mdb").chmod(0o600)
+        with (target / "data.mdb").open("rb") as copied:
+            os.fsync(copied.fileno())
+        _sync_directory(target)
+    except (lmdb.Error, OSError) as error:
+        raise unavailable(target, error) from error
+    return check_store(target)
 
 
 def check_store(path: Path) -> StoreReport:
@@ -87,6 +123,16 @@ def restore_store(source: Path, target: Path) -> StoreReport:
     except OSError as error:
         raise unavailable(target, error) from error
     return report
+
+
+def _reading(path: Path) -> lmdb.Environment:
+    """The store in `path`, for a process that only reads."""
+    data = path / "data.mdb"
+    if not data.is_file():
+        raise StorageUnavailable(f"{path} holds no store.")
+    # NOTE: what is mapped is address space; the writer may grow the file before the copy begins.
+    map_bytes = data.stat().st_size + limits.GIB
+    return lmdb.open(str(path), readonly=True, create=False, max_dbs=_TABLES_MAX, map_size=map_bytes)
 
 
 def _layout_of(path: Path, raw: lmdb.Environment, txn: "lmdb.Transaction[bytes]") -> Layout:
