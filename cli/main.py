@@ -187,7 +187,7 @@ def _run_command(arguments: Sequence[str]) -> int:
     import typer
 
     try:
-        answer = _root().main(list(arguments), prog_name="jobico", standalone_mode=False)
+        answer = command().main(list(arguments), prog_name="jobico", standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
         return _EXIT_INTERRUPTED
     except typer.TyperException as error:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
+from cli.jsontext import dumps
 from jobico.errors import JobicoError
 from jobico.text import tame
 
@@ -100,7 +101,7 @@ def report(value: Any, text: "Callable[[], RenderableType | None]") -> None:
         text: Makes what people see; None if that was printed already.
     """
     if _Mode.json:
-        sys.stdout.write(_dumps(value) + "\n")
+        sys.stdout.write(dumps(value) + "\n")
         sys.stdout.flush()
         return
     renderable = text()
@@ -148,7 +149,7 @@ def fail(error: JobicoError, *, hint: str = "") -> None:
     _print(text, error=True)
     if _Mode.json:
         detail = {"code": error.code, "message": error.message, "detail": error.detail}
-        sys.stdout.write(_dumps({"error": detail}) + "\n")
+        sys.stdout.write(dumps({"error": detail}) + "\n")
         sys.stdout.flush()
 
 
@@ -181,22 +182,6 @@ def _is_text(renderable: "RenderableType") -> bool:
     from rich.text import Text
 
     return isinstance(renderable, str | Text)
-
-
-def _dumps(value: Any) -> str:
-    # SECURITY: ASCII alone, so that no control or bidirectional character reaches a terminal.
-    return json.dumps(value, ensure_ascii=True, separators=(", ", ": "), default=_plain)
-
-
-def _plain(value: Any) -> Any:
-    """What JSON has no type for; every field of a struct is there, also where it has its default."""
-    import msgspec
-
-    if isinstance(value, msgspec.Struct):
-        return msgspec.structs.asdict(value)
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "replace")
-    raise TypeError(f"{type(value).__name__} has no form in JSON")
 
 
 def styled(text: str, style: str = "") -> "RenderableType":

@@ -7,6 +7,7 @@ import typer
 
 from cli import render
 from cli.options import Home, Json
+from jobico.errors import Internal
 from jobico.settings import Settings
 
 if TYPE_CHECKING:
@@ -53,7 +54,10 @@ def up(
         render.report(facts, lambda: _next_steps(started, detach))
         if not detach:
             started.process.wait()
-            render.note("The platform was stopped by somebody else, or supervisord died.", "yellow")
+            raise Internal(
+                "supervisord ended, and with it the platform: `jobico down` did that, or see "
+                f"{started.settings.logs_dir / 'supervisord.log'}."
+            )
     except KeyboardInterrupt:
         if detach:
             raise

@@ -113,3 +113,15 @@ def test_a_setting_that_does_not_exist_is_named() -> None:
     done, _ = _run("status", JOBICO_HTTP_PROT="1")
     assert done.returncode == 1
     assert "http_prot" in done.stderr
+
+
+def test_a_data_directory_that_cannot_be_is_an_error_and_no_traceback() -> None:
+    done, _ = _run("up", "--home", "/dev/null/jobico")
+    assert done.returncode == 1
+    assert done.stderr == "Error: /dev/null/jobico: Not a directory.\n"
+
+
+def test_a_reader_that_goes_away_is_no_error_to_talk_about() -> None:
+    command = f"{sys.executable} -P -m cli --help | true"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False, timeout=30)
+    assert done.stderr == ""
