@@ -3,6 +3,7 @@
 import os
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -43,6 +44,10 @@ def run(
     fuel: Annotated[
         int, typer.Option("--fuel", min=0, metavar="N", help="How many units it may use; 0 counts none.")
     ] = 0,
+    watch: Annotated[
+        bool,
+        typer.Option("--watch", "-w", help="Run again when the program or the event changes, until Ctrl-C."),
+    ] = False,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
@@ -52,16 +57,32 @@ def run(
 
     Example: jobico run greet.wasm -e customer.json --env GREETING=hello
     """
-    content = read_file(module, limits.COMPONENT_BYTES_MAX)
-    payload = b"{}" if event is None else read_input(event, limits.BODY_BYTES_MAX)
+    settings = Settings.from_environ(home=home)
     bounds = _limits(time_limit, memory, fuel)
     variables = _variables(env or [])
-    facts = _attempt(
-        Settings.from_environ(home=home), module.name, content, payload, function, bounds, variables
-    )
-    _print(facts)
+    files = [module] if event in (None, "-") else [module, Path(event or "")]
+    payload = b"{}" if event is None else read_input(event, limits.BODY_BYTES_MAX)
+    while True:
+        seen = _changed_ns(files)
+        content = read_file(module, limits.COMPONENT_BYTES_MAX)
+        if len(files) > 1:
+            payload = read_file(files[1], limits.BODY_BYTES_MAX)
+        facts = _attempt(settings, module.name, content, payload, function, bounds, variables)
+        _print(facts)
+        if not watch:
+            break
+        while _changed_ns(files) in (seen, None):
+            time.sleep(_WATCH_S)
     if facts["outcome"] != "ok":
         raise typer.Exit(1)
+
+
+def _changed_ns(files: list[Path]) -> tuple[int, ...] | None:
+    """When each file was last written; None while one is being replaced."""
+    try:
+        return tuple(file.stat().st_mtime_ns for file in files)
+    except OSError:
+        return None
 
 
 def _limits(time_limit: str, memory: str, fuel: int) -> "GuestLimits":
