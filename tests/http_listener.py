@@ -227,7 +227,8 @@ def running_listener(
         for name, values in opened.items()
     }
     seed(settings, sealed, quotas, jobs)
-    environ = {**os.environ, **settings.to_environ(), **variables}
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("JOBICO_")}
+    environ |= {**settings.to_environ(), **variables}
     with open(home / "listener.log", "ab") as log:
         process = subprocess.Popen([sys.executable, "-c", MAIN], env=environ, stdout=log, stderr=log)
     listener = Listener(process, port, settings)

@@ -39,9 +39,10 @@ def listener(home: Path) -> Iterator[Listener]:
         yield running
 
 
-@pytest.mark.skipif(_CLIENT is None, reason="needs schemathesis: see the module's docstring")
 def test_a_property_based_client_finds_no_undocumented_answer(listener: Listener, tmp_path: Path) -> None:
-    assert _CLIENT is not None
+    if _CLIENT is None:
+        assert not os.environ.get("CI"), f"schemathesis is missing in {_TOOLS}: run .ci/toolchains"
+        pytest.skip("needs schemathesis: see the module's docstring")
     (tmp_path / "schemathesis.toml").write_text(_CONFIG)
     command = [_CLIENT, "run", f"{listener.url}/openapi.json", "--header", f"Authorization: Bearer {key()}"]
     options = ["--phases", "coverage,fuzzing", "--max-examples", _EXAMPLES, "--no-color", "--workers", "1"]
