@@ -13,24 +13,22 @@ It knows no HTTP framework and stores nothing itself.
 """
 
 import asyncio
-import hashlib
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final, NamedTuple, Protocol
 
-from jobico import limits
 from jobico.change import AcceptResult, IdempotencyKey
-from jobico.definition import Order, VerifyScheme
-from jobico.errors import Forbidden, InvalidInput, NodeUnavailable, NotFound, SchemaViolation, Unauthenticated
+from jobico.definition import VerifyScheme
+from jobico.errors import Forbidden, NodeUnavailable, NotFound, Unauthenticated
 from jobico.event import Event
-from jobico.ids import new_event_id
-from jobico.payload import Parsed, order_key, parse_body
+from jobico.payload import parse_body
 from jobico.routes import Route
 from jobico.schemas import Validator
 from jobico.tenancy import KeyInfo
 from nodes.listener.cloudevents import CloudMessage, Mode
 from nodes.listener.credentials import Credentials, bearer_of
 from nodes.listener.directory import Directory
+from nodes.listener.judging import Admission, idempotency_of, judge, scoped
 from nodes.listener.query import PostQuery
 from nodes.listener.verification import verify
 
@@ -38,7 +36,6 @@ __all__ = ["Accepted", "Admission", "Intake", "Queue", "Secrets", "Sender"]
 
 _MAY_POST: Final = frozenset({"admin", "send"})
 _BATCH_POINTER: Final = "/data/{index}"
-_ORDERED: Final = frozenset({Order.STRICT, Order.KEY})
 
 
 class Queue(Protocol):
@@ -68,14 +65,6 @@ class Sender(NamedTuple):
     authorization: str | None
     headers: Callable[[], Mapping[str, str]]  # by lower-case name
     read: Callable[[], Awaitable[bytes]]  # the raw body
-
-
-class Admission(NamedTuple):
-    """A sender that may post this event; `delivery_id` is what a signed message calls itself."""
-
-    route: Route
-    validator: Validator | None
-    delivery_id: str
 
 
 class Accepted(NamedTuple):
@@ -199,8 +188,8 @@ class Intake:
             Conflict, QuotaExceeded, StorageUnavailable: the queue refused.
         """
         parsed = parse_body(body)
-        events = _judge(admission, parsed.events, query, _BATCH_POINTER if parsed.batch else "")
-        scope = _idempotency(admission, idempotency_key, body, events[0].accepted_ms)
+        events = judge(admission, parsed.events, query, _BATCH_POINTER if parsed.batch else "")
+        scope = idempotency_of(admission, idempotency_key, body, events[0].accepted_ms)
         result = await self._queue.accept(events, scope)
         return Accepted(result.ids, parsed.batch, result.fresh)
 
@@ -214,13 +203,13 @@ class Intake:
             each event of it is still one.
         """
         batch = message.mode is Mode.BATCH
-        events = _judge(admission, message.events, query, message.mode.value)
+        events = judge(admission, message.events, query, message.mode.value)
         now_ms = events[0].accepted_ms
         if admission.delivery_id:
-            result = await self._queue.accept(events, _idempotency(admission, None, body, now_ms))
+            result = await self._queue.accept(events, idempotency_of(admission, None, body, now_ms))
             return Accepted(result.ids, batch, result.fresh)
         accepts = [
-            self._queue.accept([event], _scope(admission.route, key, event.payload, now_ms))
+            self._queue.accept([event], scoped(admission.route, key, event.payload, now_ms))
             for event, key in zip(events, message.keys, strict=True)
         ]
         results = await asyncio.gather(*accepts, return_exceptions=True)
@@ -242,86 +231,3 @@ def _unauthenticated(why: str) -> Unauthenticated:
 
 def _not_found() -> NotFound:
     return NotFound("There is no such event, or it is not yours.")
-
-
-def _judge(admission: Admission, parsed: Sequence[Parsed], query: PostQuery, pointer: str) -> list[Event]:
-    """The events to store; `pointer` says where in the body the one at `{index}` is, or the only one.
-
-    Raises:
-        InvalidInput, SchemaViolation: the query or an event is at fault.
-    """
-    batch = "{index}" in pointer
-    if query.wait_ms and batch:
-        raise InvalidInput("'wait' is for one event: post the batch without it, then ask for each id.")
-    keys = _check(admission, parsed, pointer, batch=batch)
-    now_ms = time.time_ns() // 1_000_000
-    return _events(admission.route, parsed, keys, now_ms, query.ready_at_ms(now_ms))
-
-
-def _check(admission: Admission, events: Sequence[Parsed], pointer: str, *, batch: bool) -> Sequence[str]:
-    """Checks all events against the schema and returns their order keys ("" without one).
-
-    Raises:
-        SchemaViolation: pointers are into the body.
-    """
-    validator, route = admission.validator, admission.route
-    order_pointer = route.queue.key if route.queue.order is Order.KEY else ""
-    keys = []
-    violations: list[dict[str, object]] = []
-    for index, parsed in enumerate(events):
-        try:
-            if validator is not None:
-                validator.check(parsed.value)
-            keys.append(order_key(parsed.value, order_pointer) if order_pointer else "")
-        except SchemaViolation as error:
-            found = _prefixed(error.detail["violations"], pointer.format(index=index))
-            if not batch:
-                raise SchemaViolation(error.message, detail={"violations": found}) from error
-            violations += found
-            if len(violations) >= limits.VIOLATIONS_REPORTED_MAX:
-                break
-    if violations:
-        raise SchemaViolation(
-            "The batch has events that break the schema; none of it was taken.",
-            detail={"violations": violations[: limits.VIOLATIONS_REPORTED_MAX]},
-        )
-    return keys
-
-
-def _prefixed(violations: Sequence[Mapping[str, object]], prefix: str) -> list[dict[str, object]]:
-    return [{**violation, "pointer": f"{prefix}{violation['pointer']}"} for violation in violations]
-
-
-def _events(
-    route: Route, parsed: Sequence[Parsed], keys: Sequence[str], now_ms: int, ready_at_ms: int
-) -> list[Event]:
-    # PERF: what events of one route share is looked up once; a batch makes a thousand of them.
-    tenant, name, job, queue = route.tenant, route.event.id, route.job, route.queue.id
-    ordered = route.queue.order in _ORDERED
-    return [
-        Event(new_event_id(), tenant, name, job, queue, one.raw, now_ms, key, ordered, ready_at_ms)
-        for one, key in zip(parsed, keys, strict=True)
-    ]
-
-
-def _idempotency(admission: Admission, header: str | None, body: bytes, now_ms: int) -> IdempotencyKey | None:
-    """The key under which the answer is kept, scoped to tenant and event.
-
-    SECURITY: what a signed message calls itself wins over a header, which who replays it could choose anew.
-    """
-    if admission.delivery_id:
-        own = "delivery:" + admission.delivery_id
-    elif header is not None:
-        own = "key:" + header
-    else:
-        return None
-    return _scope(admission.route, own, body, now_ms)
-
-
-def _scope(route: Route, own: str, content: bytes, now_ms: int) -> IdempotencyKey:
-    return IdempotencyKey(
-        key=f"{route.tenant}/{route.event.id}/{own}",
-        body_digest=hashlib.sha256(content).digest(),
-        now_ms=now_ms,
-        expires_ms=now_ms + limits.IDEMPOTENCY_WINDOW_MS,
-    )

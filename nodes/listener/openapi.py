@@ -7,18 +7,23 @@ import msgspec
 
 from jobico import __version__, limits
 from jobico.event import EventStatus
-from jobico.payload import parse_pointer
 from nodes.listener.cloudevents import BATCH_TYPE, STRUCTURED_TYPE
-from nodes.listener.problems import MEDIA_TYPE, STATUSES, TITLES, problem_type
+from nodes.listener.openapi_schemas import (
+    ACCEPTED,
+    ACCEPTED_BATCH,
+    NAME_PATTERN,
+    batch_of,
+    cloud_event,
+    moved,
+    problem_schema,
+)
+from nodes.listener.problems import MEDIA_TYPE, STATUSES, TITLES
 from nodes.listener.query import IDEMPOTENCY_KEY_PATTERN, PARAMETERS
 
-__all__ = ["document", "with_order_key"]
+__all__ = ["document"]
 
 Json = dict[str, Any]
 
-_NAME: Final = "[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9])?"
-_ID: Final = "[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
-_DATA_KEYWORDS: Final = frozenset({"const", "enum", "default", "examples", "example"})
 _ANYWHERE: Final = ("internal", "node-unavailable")
 _POST: Final = (
     "invalid-input", "not-json", "unauthenticated", "forbidden", "not-found", "timeout", "too-large",
@@ -37,7 +42,7 @@ def document(url: str, tenant: str, events: Mapping[str, object]) -> Json:
         events: The schema of each event by the event's name.
     """
     schemas = {
-        f"event.{name}": _moved(schema, f"event.{name}")
+        f"event.{name}": moved(schema, f"event.{name}")
         for name, schema in events.items()
         if schema is not None
     }
@@ -70,9 +75,9 @@ def document(url: str, tenant: str, events: Mapping[str, object]) -> Json:
             },
             "schemas": {
                 **components,
-                "Problem": _problem_schema(),
-                "Accepted": _ACCEPTED,
-                "AcceptedBatch": _BATCH,
+                "Problem": problem_schema(),
+                "Accepted": ACCEPTED,
+                "AcceptedBatch": ACCEPTED_BATCH,
                 **schemas,
             },
             "responses": _responses(status),
@@ -82,55 +87,6 @@ def document(url: str, tenant: str, events: Mapping[str, object]) -> Json:
 
 def _any_json(_kind: type) -> Json:
     return {"description": "Any JSON."}
-
-
-_EVENT_ID: Final[Json] = {"type": "string", "pattern": f"^{_ID}$"}
-_ACCEPTED: Final[Json] = {
-    "type": "object",
-    "required": ["id", "status_url"],
-    "properties": {"id": _EVENT_ID, "status_url": {"type": "string", "format": "uri-reference"}},
-}
-_BATCH: Final[Json] = {
-    "type": "object",
-    "required": ["ids"],
-    "properties": {
-        "ids": {"type": "array", "items": _EVENT_ID, "minItems": 1, "maxItems": limits.BATCH_EVENTS_MAX}
-    },
-}
-
-
-def _problem_schema() -> Json:
-    return {
-        "type": "object",
-        "description": "RFC 9457.",
-        "required": ["type", "title", "status", "detail"],
-        "properties": {
-            "type": {"type": "string", "enum": [problem_type(code) for code in STATUSES]},
-            "title": {"type": "string"},
-            "status": {"type": "integer"},
-            "detail": {"type": "string"},
-            "retry_after_s": {"type": "number"},
-            "violations": {
-                "type": "array",
-                "maxItems": limits.VIOLATIONS_REPORTED_MAX,
-                "items": {
-                    "type": "object",
-                    "required": ["pointer", "keyword", "message"],
-                    "properties": {
-                        "pointer": {
-                            "type": "string",
-                            "description": "JSON Pointer (RFC 6901) into the body.",
-                        },
-                        "keyword": {
-                            "type": "string",
-                            "description": "The keyword of the schema that it breaks.",
-                        },
-                        "message": {"type": "string"},
-                    },
-                },
-            },
-        },
-    }
 
 
 def _responses(status: Json) -> Json:
@@ -165,14 +121,7 @@ def _answers(codes: tuple[str, ...]) -> Json:
 
 def _post(name: str, schema: str) -> Json:
     event: Json = {"$ref": f"#/components/schemas/{schema}"} if schema else {}
-    batch: Json = {
-        "type": "object",
-        "required": ["data"],
-        "additionalProperties": False,
-        "properties": {
-            "data": {"type": "array", "items": event, "minItems": 1, "maxItems": limits.BATCH_EVENTS_MAX}
-        },
-    }
+    batch = batch_of(event)
     return {
         "summary": f"Post the event {name}" if name else "Post an event",
         "description": 'One event, or a batch as `{"data": [...]}`, all or nothing. An event that is '
@@ -183,11 +132,11 @@ def _post(name: str, schema: str) -> Json:
             "required": True,
             "content": {
                 "application/json": {"schema": {"anyOf": [event, batch]} if schema else {}},
-                STRUCTURED_TYPE: {"schema": _cloud_event(event)},
+                STRUCTURED_TYPE: {"schema": cloud_event(event)},
                 BATCH_TYPE: {
                     "schema": {
                         "type": "array",
-                        "items": _cloud_event(event),
+                        "items": cloud_event(event),
                         "minItems": 1,
                         "maxItems": limits.BATCH_EVENTS_MAX,
                     }
@@ -199,29 +148,6 @@ def _post(name: str, schema: str) -> Json:
             "202": {"$ref": "#/components/responses/accepted"},
             **_answers(_POST),
         },
-    }
-
-
-def _cloud_event(data: Json) -> Json:
-    text = {"type": "string", "minLength": 1}
-    unset = {"type": ["string", "null"], "minLength": 1}  # null is as good as not there
-    return {
-        "type": "object",
-        "description": "CloudEvents 1.0; `source` and `id` are the idempotency key.",
-        "required": ["specversion", "id", "source", "type", *(["data"] if data else [])],
-        "properties": {
-            "specversion": {"const": "1.0"},
-            "id": text,
-            "source": text,
-            "type": text,
-            "subject": unset,
-            "time": {"type": ["string", "null"], "format": "date-time"},
-            "dataschema": unset,
-            "datacontenttype": {"enum": ["application/json", None]},
-            "data": data,
-        },
-        "propertyNames": {"pattern": "^[a-z0-9]{1,20}$"},
-        "additionalProperties": {"type": ["string", "integer", "boolean", "null"]},
     }
 
 
@@ -251,14 +177,14 @@ def _path_parameters() -> list[Json]:
             "name": "tenant",
             "in": "path",
             "required": True,
-            "schema": {"type": "string", "pattern": f"^{_NAME}$"},
+            "schema": {"type": "string", "pattern": f"^{NAME_PATTERN}$"},
         },
         {
             "name": "name",
             "in": "path",
             "required": True,
             "description": "To post: the name of an event. Else: the id of one, as the 202 gave it.",
-            "schema": {"type": "string", "pattern": f"^{_NAME}$"},
+            "schema": {"type": "string", "pattern": f"^{NAME_PATTERN}$"},
         },
     ]
 
@@ -309,27 +235,3 @@ def _machine_paths() -> Json:
             }
         },
     }
-
-
-def with_order_key(schema: object, pointer: str) -> object:
-    """A schema, or None, that also asks for the value that the event's queue orders by."""
-    wanted: Json = {"type": ["string", "number", "boolean"]}
-    for token in reversed(parse_pointer(pointer)):
-        if token.isdecimal():  # it may be an index or a name: nothing to ask for that holds for both
-            return schema
-        wanted = {"type": "object", "required": [token], "properties": {token: wanted}}
-    return wanted if schema is None else {"allOf": [schema, wanted]}
-
-
-def _moved(schema: object, name: str) -> object:
-    """A schema as part of the document: what its `$ref`s point at has moved with it."""
-    if isinstance(schema, dict):
-        return {
-            key: f"#/components/schemas/{name}{value[1:]}"
-            if key == "$ref" and isinstance(value, str) and value.startswith("#")
-            else value
-            if key in _DATA_KEYWORDS
-            else _moved(value, name)
-            for key, value in schema.items()
-        }
-    return [_moved(item, name) for item in schema] if isinstance(schema, list) else schema
