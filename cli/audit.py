@@ -7,6 +7,7 @@ import typer
 from cli import render
 from cli.options import Home, Json
 from cli.session import connect
+from jobico.audit import AuditEntry
 from jobico.limits import QUERY_ROWS_MAX
 
 __all__ = ["audit"]
@@ -27,14 +28,23 @@ def audit(
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Show who changed what, newest first; values of keys and secrets are never in it.
+    """Show who changed what, when, with which key.
+
+    The newest comes first; values of keys and secrets are never in it.
 
     Example: jobico audit acme -n 20
     """
     from protocol.messages import ListAudit
 
+    items: list[AuditEntry] = []
     with connect(home) as session, session.suggesting(tenant=tenant):
-        answer = session.control(ListAudit(tenant=tenant, before=before, limit=count))
+        while True:
+            request = ListAudit(tenant=tenant, before=before, limit=count - len(items))
+            answer = session.control(request)
+            items += answer.items
+            before = answer.next
+            if not before or len(items) >= count:
+                break
     rows = [
         (
             str(item.number),
@@ -44,10 +54,10 @@ def audit(
             item.subject if item.tenant in ("", item.subject) else f"{item.tenant}/{item.subject}",
             item.detail,
         )
-        for item in answer.items
+        for item in items
     ]
     columns = ("#", "WHEN", "WHO", "DID", "TO", "DETAIL")
-    facts = {"items": answer.items, "next": answer.next}
+    facts = {"items": items, "next": before}
     render.report(facts, lambda: render.table(columns, rows, empty="Nothing was changed yet."))
-    if answer.next:
-        render.line(f"More with --before {answer.next}.", "dim")
+    if before:
+        render.line(f"More with --before {before}.", "dim")

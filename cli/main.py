@@ -55,12 +55,7 @@ COMMANDS = {
     "logs": Entry("cli.logs", "logs", "Show executions with what their guests logged.", _EVENTS),
     "dead-letters": Entry("cli.dead_letters", "app", "List, show, replay and purge dead letters.", _EVENTS),
     "queues": Entry("cli.queues", "queues", "Show how much waits in each queue.", _EVENTS),
-    "new": Entry(
-        "cli.new",
-        "new",
-        "Start a job: definition, schema, program, build script and a sample event.",
-        _PROGRAMS,
-    ),
+    "new": Entry("cli.new", "new", "Start a job with definition, schema, program and event.", _PROGRAMS),
     "run": Entry("cli.run", "run", "Run a program once, in the sandbox.", _PROGRAMS),
     "check": Entry("cli.check", "check", "Tell whether a program can run here, and how.", _PROGRAMS),
 }

@@ -46,7 +46,7 @@ def new(
     ],
     as_json: Json = False,
 ) -> None:
-    """Start a job: definition, schema, program, build script and a sample event.
+    """Start a job with definition, schema, program and event.
 
     Example: jobico new rust greeting
     """
