@@ -107,6 +107,8 @@ QUERY_ROWS_MAX: Final = 1_000
 # Storage
 QUEUE_MAP_BYTES: Final = 16 * GIB
 CATALOG_MAP_BYTES: Final = 1 * GIB
+AUDIT_ENTRIES_MAX: Final = 500_000  # the oldest make room: the log never fills the store of control
+AUDIT_LOOKED_AT_MAX: Final = 10_000  # entries that one query looks at: some 60 ms
 ARTIFACTS_MAP_BYTES: Final = 16 * GIB
 EXECUTIONS_MAP_BYTES: Final = 16 * GIB
 COMMIT_OPS_MAX: Final = 1_000

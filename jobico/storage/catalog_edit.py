@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from jobico.audit import AuditEntry
 from jobico.definition import Revision
 from jobico.errors import NotFound
-from jobico.limits import REQUEST_IDS_REMEMBERED, REVISIONS_KEPT_MAX
+from jobico.limits import AUDIT_ENTRIES_MAX, REQUEST_IDS_REMEMBERED, REVISIONS_KEPT_MAX
 from jobico.registry import NodeInfo
 from jobico.storage.catalog_view import CATALOG_LAYOUT, CatalogView, Job, Secret, encode, pair, revision_key
 from jobico.storage.environment import META
@@ -201,8 +201,11 @@ class CatalogEdit(CatalogView):
         key: str = "",
         detail: str = "",
     ) -> AuditEntry:
-        """Appends to the audit log; the fields are those of `AuditEntry`."""
+        """Appends to the audit log; the fields are those of `AuditEntry`. Past the bound the oldest goes."""
         number = self._next("audit")
+        oldest = self.txn.cursor("audit")
+        if oldest.first() and number - int.from_bytes(oldest.key()) >= AUDIT_ENTRIES_MAX:
+            self.txn.delete("audit", oldest.key())
         entry = AuditEntry(number, at_ms, role, action, subject, tenant, key, detail)
         self.txn.put("audit", number.to_bytes(8), seal(encode(entry)), append=True)
         return entry

@@ -25,7 +25,7 @@ import msgspec
 from jobico.audit import AuditEntry
 from jobico.definition import Revision
 from jobico.errors import CorruptRecord
-from jobico.limits import QUERY_ROWS_MAX
+from jobico.limits import AUDIT_LOOKED_AT_MAX, QUERY_ROWS_MAX
 from jobico.registry import NodeInfo
 from jobico.storage.environment import META
 from jobico.storage.layout import Form, Layout
@@ -151,16 +151,23 @@ class CatalogView:
         """The wall time in milliseconds up to which the schedule of an event has fired; 0 if it never has."""
         return self._get("schedules", pair(tenant, event), int) or 0
 
-    def audit(self, tenant: str = "", before: int = 0, limit: int = QUERY_ROWS_MAX) -> list[AuditEntry]:
-        """Entries of the audit log, newest first, from below number `before` on; of a tenant, or all."""
+    def audit(
+        self, tenant: str = "", before: int = 0, limit: int = QUERY_ROWS_MAX
+    ) -> tuple[list[AuditEntry], int]:
+        """Entries of the audit log, newest first, from below number `before` on; of a tenant, or all.
+
+        Also returns the `before` to go on with, 0 where nothing is left. A page may be short, even empty, and
+        not be the last: what is looked at for one is bounded, so that nobody's question holds control up.
+        """
         found: list[AuditEntry] = []
-        for key, _ in self.txn.items_reversed("audit", before=before.to_bytes(8) if before else b""):
-            if len(found) >= min(limit, QUERY_ROWS_MAX):
-                break
+        rows = self.txn.items_reversed("audit", before=before.to_bytes(8) if before else b"")
+        for looked_at, (key, _) in enumerate(rows):
+            if len(found) >= min(limit, QUERY_ROWS_MAX) or looked_at >= AUDIT_LOOKED_AT_MAX:
+                return found, int.from_bytes(key) + 1
             entry = self._get("audit", key, AuditEntry)
             if entry is not None and tenant in ("", entry.tenant):
                 found.append(entry)
-        return found
+        return found, 0
 
     def snapshot(self) -> dict[str, dict[str, Any]]:
         """What nodes follow, by table and key: structs, but sealed bytes for secrets and text for peers."""

@@ -77,5 +77,5 @@ class TrustHandlers:
         """Tells who changed what, newest first."""
         limit = max(1, min(message.limit, QUERY_ROWS_MAX))
         with self._catalog.view() as view:
-            entries = tuple(view.audit(message.tenant, before=message.before, limit=limit))
-        return Audit(items=entries, next=entries[-1].number if len(entries) == limit else 0)
+            entries, following = view.audit(message.tenant, before=message.before, limit=limit)
+        return Audit(items=tuple(entries), next=following)

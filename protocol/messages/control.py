@@ -122,7 +122,10 @@ class RevokePeer(Request[Done], frozen=True):
 
 
 class Audit(Message, frozen=True):
-    """Entries of the audit log, newest first; `next` is the `before` for more, 0 if that is all."""
+    """Entries of the audit log, newest first; `next` is the `before` for more, 0 if that is all.
+
+    A page may have fewer entries than the limit, or none, and not be the last.
+    """
 
     TYPE = "audit"
     items: tuple[AuditEntry, ...]

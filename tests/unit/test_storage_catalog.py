@@ -221,10 +221,42 @@ def test_the_audit_log_is_read_newest_first_by_page_and_tenant(catalog: Catalog)
             lambda e, n=n, t=tenant: e.log(at_ms=n, role="local", action="x", subject=str(n), tenant=t),
         )
     with catalog.view() as view:
-        assert [entry.number for entry in view.audit()] == [7, 6, 5, 4, 3, 2, 1]
-        assert [entry.number for entry in view.audit(limit=2)] == [7, 6]
-        assert [entry.number for entry in view.audit(before=6, limit=2)] == [5, 4]
-        assert [entry.number for entry in view.audit("acme", before=6)] == [5, 3, 1]
+        for arguments, numbers, following in (
+            ((), [7, 6, 5, 4, 3, 2, 1], 0),
+            (("", 0, 2), [7, 6], 6),
+            (("", 6, 2), [5, 4], 4),
+            (("acme", 6), [5, 3, 1], 0),
+            (("acme", 0, 4), [7, 5, 3, 1], 0),
+        ):
+            entries, then = view.audit(*arguments)
+            assert ([entry.number for entry in entries], then) == (numbers, following)
+
+
+def test_a_question_about_the_audit_log_looks_at_a_bounded_number_of_entries(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobico.storage.catalog_view.AUDIT_LOOKED_AT_MAX", 3)
+    for n in range(1, 8):
+        tenant = "acme" if n == 1 else "other"
+        edit(
+            catalog,
+            lambda e, n=n, t=tenant: e.log(at_ms=n, role="local", action="x", subject=str(n), tenant=t),
+        )
+    with catalog.view() as view:
+        assert view.audit("acme") == ([], 5)
+        assert view.audit("acme", before=5) == ([], 2)
+        entries, then = view.audit("acme", before=2)
+    assert ([entry.number for entry in entries], then) == ([1], 0)
+
+
+def test_past_its_bound_the_audit_log_drops_the_oldest_entries(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobico.storage.catalog_edit.AUDIT_ENTRIES_MAX", 3)
+    for n in range(1, 6):
+        edit(catalog, lambda e, n=n: e.log(at_ms=n, role="local", action="x", subject=str(n)))
+    with catalog.view() as view:
+        assert [entry.number for entry in view.audit()[0]] == [5, 4, 3]
 
 
 def test_a_damaged_row_is_set_aside_and_the_rest_is_served(tmp_path: Path) -> None:
