@@ -1,12 +1,14 @@
 """The executors of a listener: what each holds, how much more it may hold, where an event goes. Pure.
 
 What an executor holds ahead is bounded by time: about HELD_AHEAD_MS of estimated work, at least one event.
-A runtime that was never seen, a long one, and an event that has killed two executors go only to one that
-holds nothing; behind the latter nothing goes. Of two or more executors one is kept from slow guests while
-others have quick work (`_may_be_slow`), so that no tenant's slow guests ever hold all of them.
+A runtime that was never seen, a long one, and an event that may be poison go only to one that holds nothing;
+behind the latter nothing goes. What an executor has parked (its module is on the way) is not in the way of
+others, but another event of an unknown runtime goes elsewhere. Of two or more executors one is kept from slow
+guests while others have quick work (`_may_be_slow`), so that no tenant's slow guests ever hold all.
 """
 
 from collections import OrderedDict
+from collections.abc import Collection
 from enum import Enum, auto
 from typing import Final
 
@@ -38,7 +40,8 @@ class Executor:
         joined: True between a Welcome and the next loss of the connection.
         held: What it was sent and has not settled, by token, in the order that it was sent.
         reserved: What will be sent once its lease is stored, by token.
-        planned_us: The estimated work of both.
+        parked: What it has put aside until the module is there, by token; the rest passes it.
+        planned_us: The estimated work of what is held and reserved.
         since_ms: When the oldest of that came to be the oldest.
         running: The token that it said it is running; 0 is none that we know of.
         renewed_ms: When it last said what it holds.
@@ -52,8 +55,8 @@ class Executor:
     """
 
     __slots__ = (
-        "alone", "draining", "expires_ms", "foreign", "held", "instance", "joined", "name", "planned_us",
-        "renewed_ms", "reserved", "running", "since_ms", "slow", "stalled", "suspect_ms",
+        "alone", "draining", "expires_ms", "foreign", "held", "instance", "joined", "name", "parked",
+        "planned_us", "renewed_ms", "reserved", "running", "since_ms", "slow", "stalled", "suspect_ms",
     )  # fmt: skip
 
     def __init__(self, name: str) -> None:
@@ -63,6 +66,7 @@ class Executor:
         # PERF: the oldest is asked for at every turn; a plain dict walks over what was deleted before it.
         self.held: OrderedDict[int, Pending] = OrderedDict()
         self.reserved: dict[int, Pending] = {}
+        self.parked: dict[int, Pending] = {}
         self.planned_us = 0.0
         self.since_ms = 0
         self.running = 0
@@ -98,25 +102,56 @@ class Executor:
         if held and next(iter(held)) == item.token:
             self.since_ms = now_ms
             self.stalled = self.foreign = False
-        if held.pop(item.token, None) is None:
-            del self.reserved[item.token]
         item.executor = ""
-        if not held and not self.reserved:
-            self.planned_us, self.slow, self.alone = 0.0, False, False
+        if self.parked.pop(item.token, None) is None:
+            if held.pop(item.token, None) is None:
+                del self.reserved[item.token]
+            self._unplan(item)
+        if self.idle:
+            self.alone = False
+
+    def says(self, running: int, parked: Collection[int], now_ms: int) -> None:
+        """Notes what it says of what it holds: which it runs, and which it has put aside."""
+        self.running = running
+        for token in [token for token in self.parked if token not in parked]:
+            item = self.held[token] = self.parked.pop(token)  # its module is there: it goes first
+            self.held.move_to_end(token, last=False)
+            self.planned_us += item.planned_us
+            self.slow = self.slow or item.slow
+            self.since_ms = now_ms
+        for token in parked:
+            if token in self.held:
+                if next(iter(self.held)) == token:
+                    self.since_ms = now_ms
+                item = self.parked[token] = self.held.pop(token)
+                self._unplan(item)
+
+    def _unplan(self, item: Pending) -> None:
+        if not self.held and not self.reserved:
+            self.planned_us, self.slow = 0.0, False
             return
         self.planned_us -= item.planned_us
         if item.slow:
-            self.slow = any(other.slow for other in (*held.values(), *self.reserved.values()))
+            self.slow = any(other.slow for other in (*self.held.values(), *self.reserved.values()))
+
+    def get(self, token: int) -> Pending | None:
+        """The event that it was sent with that token."""
+        return self.held.get(token) or self.parked.get(token)
+
+    @property
+    def has(self) -> list[Pending]:
+        """What it was sent and has not settled."""
+        return [*self.parked.values(), *self.held.values()]
 
     @property
     def idle(self) -> bool:
-        """True if it has nothing to do and nothing is meant for it."""
-        return not self.held and not self.reserved
+        """True if it has nothing and nothing is meant for it."""
+        return not self.held and not self.reserved and not self.parked
 
     @property
     def size(self) -> int:
         """How many events it has or will be sent."""
-        return len(self.held) + len(self.reserved)
+        return len(self.held) + len(self.reserved) + len(self.parked)
 
     @property
     def head(self) -> Pending | None:
@@ -124,14 +159,23 @@ class Executor:
         return next(iter(self.held.values()), None)
 
     def victim(self) -> Pending | None:
-        """The event that its death is charged to: the one it runs, as far as is known.
+        """The event that its death is charged to: the one it runs; None where that is not known."""
+        named = self.held.get(self.running)
+        if named is not None:
+            return named
+        head = self.head
+        if head is None or head.recovered or self.foreign or self.parked:
+            return None
+        return head
+
+    def suspects(self) -> list[Pending]:
+        """Those that it may have run, where `victim` is not known.
 
         NOTE: of what it was given before a restart of the listener only the ordered events are remembered, so
-        while it may have run something else nobody is charged.
+        it may have run something else; and the module of what it had parked may just have come.
         """
         head = self.head
-        unsure = head is None or head.recovered or self.foreign
-        return self.held.get(self.running) or (None if unsure else head)
+        return [*self.parked.values(), *([] if head is None else [head])]
 
     def late(self, now_ms: int) -> bool:
         """True if what it runs takes longer than planned, so that nothing should wait behind it."""
@@ -158,16 +202,20 @@ class Crew:
 
     def place(self, item: Pending, us: float, now_ms: int) -> Executor | Place:
         """Where an event goes that is estimated to run for `us`; 0 is unknown."""
-        alone = item.deaths >= _ALONE_DEATHS
+        alone = item.suspect or item.deaths >= _ALONE_DEATHS
         bulky = alone or us == 0.0 or us > _HELD_AHEAD_US
         unknown = us == 0.0
         if (unknown or us >= SLOW_US) and not self._may_be_slow(item.event.tenant, now_ms, unknown=unknown):
             return Place.NO_SLOW_ROOM
         best: Executor | None = None
+        none = Place.NO_SLOW_ROOM if unknown else Place.NO_ROOM
         for executor in self.executors.values():
             if not executor.joined or executor.draining or executor.alone:
                 continue
-            if not executor.held and not executor.reserved:
+            if (unknown or alone) and executor.parked:
+                continue
+            none = Place.NO_ROOM
+            if not executor.held and not executor.reserved and executor.size < limits.HELD_DELIVERIES_MAX:
                 return executor
             if bulky or executor.planned_us + us > _HELD_AHEAD_US:
                 continue
@@ -175,13 +223,13 @@ class Crew:
                 continue
             if executor.size < limits.HELD_DELIVERIES_MAX and not executor.late(now_ms):
                 best = executor
-        return best or Place.NO_ROOM
+        return best or none
 
     def assign(self, executor: Executor, item: Pending, us: float, now_ms: int, expires_ms: int) -> None:
         """Gives an event, which has its token, to an executor that `place` has chosen."""
         item.slow = us == 0.0 or us >= SLOW_US
         item.planned_us = us or float(_HELD_AHEAD_US)
-        executor.reserve(item, expires_ms, alone=item.deaths >= _ALONE_DEATHS)
+        executor.reserve(item, expires_ms, alone=item.suspect or item.deaths >= _ALONE_DEATHS)
         tenant = item.event.tenant
         if tenant not in self._served and len(self._served) > 1:
             del self._served[min(self._served, key=lambda name: self._served[name])]

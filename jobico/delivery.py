@@ -289,6 +289,7 @@ class DeliveryMachine:
         if settlement.outcome is Outcome.CANCELLED and not item.cancelled:
             self.leasing.take_back(item, now)  # nobody has asked for that
             return
+        item.suspect = False
         if item.estimate is not None and settlement.outcome not in (Outcome.CANCELLED, Outcome.KILLED):
             item.estimate.observe(settlement.run_us)
             self.leasing.crew.ran(settlement.run_us, now.ms)

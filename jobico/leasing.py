@@ -4,7 +4,7 @@ It gives tokens, and knows of each executor whether it is there, silent or gone.
 loses its lease is not decided here: `killed` is called for the one that ran, `taken_back` for the rest.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from jobico import limits
@@ -118,7 +118,7 @@ class Leasing:
             self._lose(executor, "died", now)
         tokens = set(held)
         if not executor.joined:
-            missing = [item for token, item in executor.held.items() if token not in tokens]
+            missing = [item for item in executor.has if item.token not in tokens]
             for item in missing:
                 self.take_back(item, now)
             if missing:
@@ -130,23 +130,33 @@ class Leasing:
         self._abort_stale(executor, tokens)
         self._freed()
 
-    def renewed(self, name: str, instance: str, running: int, held: Iterable[int], now: Now) -> None:
-        """An executor says what it holds, and which of it it runs."""
-        executor = self.crew.member(name)
-        if executor.instance != instance:
+    def renewed(
+        self,
+        name: str,
+        instance: str,
+        running: int,
+        held: Sequence[int],
+        now: Now,
+        *,
+        parked: Sequence[int] = (),
+    ) -> None:
+        """An executor says what it holds, which of it it runs, and which it has put aside for now."""
+        executor = self.crew.executors.get(name)
+        if executor is None or executor.instance != instance:
             return
-        executor.running = running
         executor.renewed_ms = now.ms
-        held = tuple(held)
+        executor.says(running, parked, now.ms)
         for token in held:
-            item = executor.held.get(token)
+            item = executor.get(token)
             if item is not None:
                 item.expires_ms = now.ms + self._lease_ms
         self._abort_stale(executor, held)
 
     def returned(self, name: str, tokens: Iterable[int], now: Now, *, draining: bool = False) -> None:
         """An executor gives back what it has not begun: its guest takes long, or it is stopping."""
-        executor = self.crew.member(name)
+        executor = self.crew.executors.get(name)
+        if executor is None:
+            return
         executor.draining = executor.draining or draining
         for item in self._found(name, tokens):
             self.take_back(item, now)
@@ -181,7 +191,7 @@ class Leasing:
         for executor in self.crew.executors.values():
             if 0 < executor.suspect_ms <= now.ms:
                 self._lose(executor, "died", now)
-            elif executor.held and executor.expires_ms <= now.ms:
+            elif executor.expires_ms <= now.ms and (executor.held or executor.parked):
                 self._expire(executor, now)
 
     def _found(self, name: str, tokens: Iterable[int]) -> list[Pending]:
@@ -189,7 +199,7 @@ class Leasing:
 
     def _abort_stale(self, executor: Executor, held: Iterable[int]) -> None:
         """Has ended what cannot count any more: taken from it, or given before this listener started."""
-        stale = tuple(token for token in held if token not in executor.held)
+        stale = tuple(token for token in held if executor.get(token) is None)
         executor.foreign = bool(stale)
         if stale:
             self._out(Abort(executor.name, stale))
@@ -197,7 +207,10 @@ class Leasing:
     def _lose(self, executor: Executor, reason: str, now: Now) -> None:
         """Takes all from a lost executor; only the event that it ran is charged an attempt."""
         victim = executor.victim()
-        lost = [*executor.held.values(), *executor.reserved.values()]
+        if victim is None:
+            for item in executor.suspects():
+                item.suspect = True
+        lost = [*executor.has, *executor.reserved.values()]
         executor.joined = False
         executor.suspect_ms = 0
         executor.running = 0
@@ -217,7 +230,7 @@ class Leasing:
         self._killed(item, executor.name, run_us, now)
 
     def _expire(self, executor: Executor, now: Now) -> None:
-        expired = [item for item in executor.held.values() if item.expires_ms <= now.ms]
+        expired = [item for item in executor.has if item.expires_ms <= now.ms]
         # NOTE: what it said may have crossed with the delivery, so it counts only some time after that.
         known_ms = executor.renewed_ms + self._lease_ms - self._lease_ms // 4
         if any(item.expires_ms >= known_ms for item in expired):
@@ -234,4 +247,4 @@ class Leasing:
         if expired:
             charged = victim.event.id if victim in expired and victim else ""
             self._out(LeasesLost(executor.name, "forgot", len(expired), charged))
-        executor.expires_ms = min((item.expires_ms for item in executor.held.values()), default=0)
+        executor.expires_ms = min((item.expires_ms for item in executor.has), default=0)

@@ -34,9 +34,27 @@ class Pending:
     """One event; times with `wall` are wall-clock, the others monotonic milliseconds."""
 
     __slots__ = (
-        "attempts", "cancelled", "deaths", "due_ms", "estimate", "event", "executor", "expires_ms",
-        "lease_stored", "leased_wall_ms", "phase", "planned_us", "queue", "ready_wall_ms", "recovered",
-        "route", "seq", "size_bytes", "slow", "token",
+        "attempts",
+        "cancelled",
+        "deaths",
+        "due_ms",
+        "estimate",
+        "event",
+        "executor",
+        "expires_ms",
+        "lease_stored",
+        "leased_wall_ms",
+        "phase",
+        "planned_us",
+        "queue",
+        "ready_wall_ms",
+        "recovered",
+        "route",
+        "seq",
+        "size_bytes",
+        "slow",
+        "suspect",
+        "token",
     )  # fmt: skip
 
     def __init__(self, entry: Entry, event: Event, size_bytes: int, queue: "Queue") -> None:
@@ -54,6 +72,7 @@ class Pending:
         self.executor = ""  # the name of the one that it is leased to
         self.expires_ms = 0
         self.lease_stored = False
+        self.suspect = False  # it may have killed an executor: it runs alone, so that it is known
         self.recovered = False  # its lease was given before this listener started
         self.leased_wall_ms = 0
         self.route: Route | None = None  # the one it was leased with

@@ -188,6 +188,12 @@ class Holding:
             tokens.setdefault(listener, []).append(token)
         return {listener: tuple(sorted(held)) for listener, held in tokens.items()}
 
+    def parked_tokens(self, listener: str) -> tuple[int, ...]:
+        """The tokens of that listener that wait for their module."""
+        with self._lock:
+            parked = [held for each in self._parked.values() for held in each]
+        return tuple(sorted(held.delivery.token for held in parked if held.listener == listener))
+
     def running_token(self, listener: str) -> int:
         """The token of the running delivery if that listener gave it, else 0."""
         running = self.running

@@ -50,6 +50,7 @@ class Runner:
         clock: For stamps and for how long a guest has run.
         settled: Called when settlements should leave soon.
         unusable: Called when a delivery was parked under `UNUSABLE`.
+        parked: Called when a delivery was parked until its module is here.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Runner:
         *,
         settled: Callable[[], None],
         unusable: Callable[[], None],
+        parked: Callable[[], None],
     ) -> None:
         self._holding = holding
         self._sandbox = sandbox
@@ -70,6 +72,7 @@ class Runner:
         self._clock = clock
         self._settled = settled
         self._unusable = unusable
+        self._parked = parked
         self._prepared: dict[bytes, _Prepared] = {}
         self._encoder = msgspec.msgpack.Encoder()
         self._told_ms = 0
@@ -101,6 +104,7 @@ class Runner:
         if verdict is None:
             self._holding.park(held, key)
             self._modules.want(key, spec)
+            self._parked()
         elif verdict:
             self._settle(held, _refused(delivery.token, verdict), now_ms)
         else:
@@ -117,6 +121,7 @@ class Runner:
             self._modules.forget(key)
             self._holding.park(held, key)
             self._modules.want(key, spec)
+            self._parked()
             return
         except (JobicoError, OSError) as error:
             # A fault of this machine (its disk is full, its cache is broken) must not fail the event.

@@ -78,7 +78,7 @@ class _Executor:
         self._modules = Modules(
             self._sandbox.prepare,
             self._fetch,
-            on_here=self._holding.unpark,
+            on_here=self._module_here,
             on_away=lambda key: self._reactor.call_soon_threadsafe(lambda: self._hand_back(key)),
         )
         self._runner = Runner(
@@ -89,6 +89,8 @@ class _Executor:
             self._clock,
             settled=lambda: self._reactor.call_soon_threadsafe(self._collect),
             unusable=lambda: self._reactor.call_soon_threadsafe(self._rest),
+            # Told at once: a listener that knows it sends others past the delivery that waits for its module.
+            parked=lambda: self._reactor.call_soon_threadsafe(self._renew),
         )
         self._ticking = False
         self._drain_until_ms = 0
@@ -204,6 +206,7 @@ class _Executor:
                 instance=self._node.instance,
                 running=self._holding.running_token(listener),
                 held=held,
+                parked=self._holding.parked_tokens(listener),
             )
             self._links.offer(listener, renewal)
 
@@ -216,6 +219,11 @@ class _Executor:
                 draining=self._holding.draining,
             )
             self._links.send(listener, returned)
+
+    def _module_here(self, key: str) -> None:
+        """Called in a thread of the modules."""
+        self._holding.unpark(key)
+        self._reactor.call_soon_threadsafe(self._renew)
 
     def _hand_back(self, key: str) -> None:
         self._return(self._holding.return_parked(key))

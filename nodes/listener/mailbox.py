@@ -85,7 +85,12 @@ class Mailbox:
 
     def _renewal(self, message: m.Renewal) -> None:
         self._machine.leasing.renewed(
-            message.executor, message.instance, message.running, message.held, self._now()
+            message.executor,
+            message.instance,
+            message.running,
+            message.held,
+            self._now(),
+            parked=message.parked,
         )
         self._touch()
 

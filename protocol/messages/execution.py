@@ -56,6 +56,7 @@ class Renewal(Message, frozen=True):
     instance: str
     running: int = 0  # token; 0 is none of this listener's
     held: tuple[int, ...] = ()
+    parked: tuple[int, ...] = ()  # of those: put aside until their module is here; the others pass them
 
 
 class Returned(Message, frozen=True):

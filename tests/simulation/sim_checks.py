@@ -26,7 +26,7 @@ _HELD_AHEAD_US = limits.HELD_AHEAD_MS * 1_000
 Lane = tuple[str, str, str, str]
 
 
-class Breach(AssertionError):  # noqa: N818 - a word of the docs
+class Breach(AssertionError):
     """A promise that does not hold."""
 
     def __init__(self, promise: str, event_id: str = "", detail: Any = "") -> None:
@@ -51,7 +51,9 @@ class Checks:
         self.withdrawn: dict[str, int] = {}  # ids to be cancelled, and the token that they had
         self.ever_withdrawn: set[str] = set()
         self.tokens: dict[str, int] = {}  # the last token of each id
+        self.sent_ms: dict[int, int] = {}  # by token
         self.began_tokens: set[int] = set()
+        self.parked_tokens: set[int] = set()  # which executors have ever put aside
         self.lane_done: dict[Lane, int] = {}
         self.lane_sent: dict[Lane, int] = {}
         self.deaths: dict[str, int] = defaultdict(int)
@@ -135,7 +137,9 @@ class Checks:
             if self.deaths[event_id] > limits.DEATHS_MAX:
                 raise Breach("an event kills at most three executors", event_id)
             idle = record.executor in self.idle_deaths or self.executors[record.executor].running is None
-            if self.tokens[event_id] not in self.began_tokens and not idle:
+            token = self.tokens[event_id]
+            # That an executor has just put something aside may not have been heard before it died.
+            if token not in self.began_tokens and token not in self.parked_tokens and not idle:
                 raise Breach("only what ran is charged with a death", event_id, record.executor)
         if record.leased_ms and record.attempt > self.attempts_max[record.event]:
             raise Breach("attempts are bounded by the policy", event_id, record.attempt)
@@ -183,6 +187,7 @@ class Checks:
         if token <= self.tokens.get(event.id, 0):
             raise Breach("tokens grow", event.id)
         self.tokens[event.id] = token
+        self.sent_ms[token] = self.world.now_ms
         if event.ordered:
             lane = _lane(event)
             if self.lane_sent.get(lane, 0) > self.seqs[event.id]:
@@ -193,8 +198,10 @@ class Checks:
         for item in held:
             if item.deaths >= _ALONE_DEATHS:
                 raise Breach("what may be poison runs alone", item.event.id, item.executor)
-        planned_us = sum(item.planned_us for item in held)
-        if planned_us > _HELD_AHEAD_US:
+        # What has come back from being put aside is there besides what was given since.
+        planned = [item.planned_us for item in held if item.token not in self.parked_tokens]
+        planned_us = sum(planned)
+        if len(planned) > 1 and planned_us > _HELD_AHEAD_US:
             raise Breach("what is held ahead is bounded by time", held[-1].event.id, planned_us)
 
     def began(self, executor: Executor, item: Assignment) -> None:
@@ -207,7 +214,11 @@ class Checks:
             running = other.running
             if other is executor or running is None or not other.alive:
                 continue
-            cut_off = other.excused_ms >= running.began_ms or executor.excused_ms >= running.began_ms
+            # A lease of an executor that was cut off or stopped since may have ended without its knowing.
+            cut_off = (
+                other.excused_ms >= self.sent_ms[running.token]
+                or executor.excused_ms >= self.sent_ms[item.token]
+            )
             if running.event.ordered and _lane(running.event) == lane and not cut_off:
                 raise Breach("never two of a lane at once", item.event.id, running.event.id)
 
@@ -233,7 +244,7 @@ class Checks:
         self._check_leases(machine.leasing.held)
         self._check_runs(machine)
         for name, member in machine.leasing.crew.executors.items():
-            if any(item.executor != name for item in (*member.held.values(), *member.reserved.values())):
+            if any(item.executor != name for item in (*member.has, *member.reserved.values())):
                 raise Breach("an executor holds what is leased to it", name)
         if self.fairness is not None:
             self.fairness(machine)

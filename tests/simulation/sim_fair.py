@@ -38,6 +38,7 @@ class _Calm:
         self.listener.routes = Routes.build(make_revision(tenant, Order.STRICT) for tenant in self.tenants)
         for index in range(executors):
             executor = Executor(world, f"x{index}", self.listener, 10_000)
+            executor.prepared = True
             self.listener.executors[executor.name] = self.checks.executors[executor.name] = executor
             executor.start()
 

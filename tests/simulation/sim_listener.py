@@ -182,7 +182,8 @@ class Listener:
             for settlement in content:
                 self.machine.settled(executor.name, settlement, now)
         elif kind == "renewal":
-            leasing.renewed(executor.name, *content, now)
+            instance, running, held, parked = content
+            leasing.renewed(executor.name, instance, running, held, now, parked=parked)
         elif kind == "returned":
             leasing.returned(executor.name, content, now)
         elif kind == "welcome":

@@ -35,7 +35,7 @@ _ORDERED_ATTEMPTS = 3
 _PLAIN_ATTEMPTS = 5
 
 
-class FailedScenario(AssertionError):  # noqa: N818 - what it is
+class FailedScenario(AssertionError):
     """A breach with its seed and the story of its event."""
 
 

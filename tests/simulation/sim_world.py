@@ -134,6 +134,9 @@ class Executor:
         self.stalled_until = 0
         self.excused_ms = -1  # when it was last cut off or stalled, so that its lease may have gone elsewhere
         self.held: dict[int, Assignment] = {}
+        self.parked: dict[int, Assignment] = {}
+        self.modules: set[bytes] = set()
+        self.prepared = False  # every module is here from the start
         self.waiting: deque[Assignment] = deque()
         self.running: Running | None = None
         self.outbox: deque[Any] = deque()
@@ -165,6 +168,8 @@ class Executor:
         self.stalled_until = 0
         self.running = None
         self.held.clear()
+        self.parked.clear()
+        self.modules.clear()
         self.waiting.clear()
         self.outbox.clear()
         self._mail.clear()
@@ -247,14 +252,40 @@ class Executor:
             self._abort(content)
 
     def _begin(self) -> None:
-        if self.running is None and self.waiting:
+        while self.running is None and self.waiting:
             item = self.waiting.popleft()
+            if item.runtime not in self.modules and not self.prepared:
+                self._park(item)
+                continue
             self.running = Running(item.token, item.event, self.world.now_ms)
             self.listener.checks.began(self, item)
             script = script_of(self.listener.payload_sent(item.token))
             self.world.after(script.ms, self._end, self.run, item, script)
             if script.ms > limits.RETURN_AFTER_MS:
                 self.world.after(limits.RETURN_AFTER_MS, self._return, self.run, item.token)
+
+    def _park(self, item: Assignment) -> None:
+        """Its module is on the way: others pass it."""
+        self.parked[item.token] = item
+        self.listener.checks.parked_tokens.add(item.token)
+        self.world.note("parks", item.event.id, (self.instance, item.token))
+        self._tell_held()
+        delay_ms = self.world.rng.choice((1, 5, 50, 800))
+        self.world.after(delay_ms, self._unpark, self.run, item.runtime)
+
+    def _unpark(self, run: int, runtime: bytes) -> None:
+        if run != self.run or not self.alive:
+            return
+        if self.world.now_ms < self.stalled_until:
+            self.world.at(self.stalled_until + 1, self._unpark, run, runtime)
+            return
+        self.modules.add(runtime)
+        here = [item for item in self.parked.values() if item.runtime == runtime]
+        for item in reversed(here):
+            del self.parked[item.token]
+            self.waiting.appendleft(item)
+        self._tell_held()
+        self._begin()
 
     def _end(self, run: int, item: Assignment, script: Script) -> None:
         if run != self.run or not self.alive or self.running is None or self.running.token != item.token:
@@ -289,6 +320,7 @@ class Executor:
                 self.running = None
             else:
                 self.waiting = deque(item for item in self.waiting if item.token != token)
+                self.parked.pop(token, None)
             del self.held[token]
             self.send(("settlements", (Settlement(token, Outcome.CANCELLED),)))
         self._begin()
@@ -307,6 +339,9 @@ class Executor:
         if run != self.run or not self.alive:
             return
         if self.held and self.world.now_ms >= self.stalled_until:
-            running = self.running.token if self.running else 0
-            self.send(("renewal", (self.instance, running, tuple(self.held))))
+            self._tell_held()
         self.world.after(self.lease_ms // 5, self._renew, run)
+
+    def _tell_held(self) -> None:
+        running = self.running.token if self.running else 0
+        self.send(("renewal", (self.instance, running, tuple(self.held), tuple(self.parked))))

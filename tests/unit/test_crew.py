@@ -115,3 +115,42 @@ def test_a_slow_guest_that_waits_goes_when_another_ends() -> None:
     holder = next(name for name, items in bench.sent.items() if items)
     bench.settle(holder, bench.sent[holder][0], run_us=SLOW_US)
     assert second.id in bench.sent_ids
+
+
+def test_what_waits_for_its_module_does_not_hold_back_others() -> None:
+    bench = Bench()
+    bench.join("x")
+    bench.learn()
+    bench.many(1, name="long")
+    token = bench.sent["x"][0].token
+    quick = bench.many(1)
+    assert quick[0].id not in bench.sent_ids
+    bench.machine.leasing.renewed("x", "one", 0, [token], bench.now, parked=[token])
+    bench.go()
+    assert quick[0].id in bench.sent_ids
+
+
+def test_another_event_of_an_unknown_runtime_goes_where_none_waits_for_its_module() -> None:
+    bench = Bench()
+    bench.join("x")
+    first, second = bench.many(2, name="long")
+    token = bench.sent["x"][0].token
+    bench.machine.leasing.renewed("x", "one", 0, [token], bench.now, parked=[token])
+    bench.go()
+    assert bench.sent_ids == [first.id]
+    bench.join("y")
+    assert bench.ids("y") == [second.id]
+
+
+def test_an_event_whose_module_has_come_is_the_one_that_runs() -> None:
+    bench = Bench()
+    bench.join("x")
+    bench.learn()
+    bench.many(1, name="long")
+    late = bench.sent["x"][0]
+    bench.machine.leasing.renewed("x", "one", 0, [late.token], bench.now, parked=[late.token])
+    bench.many(2)
+    held = [item.token for item in bench.sent["x"]]
+    bench.machine.leasing.renewed("x", "one", late.token, held, bench.now)
+    bench.join("x", instance="two")
+    assert [record.id for record in bench.records[1:]] == [late.event.id]

@@ -292,6 +292,25 @@ def test_the_one_that_a_renewal_names_is_the_one_that_ran() -> None:
     assert bench.records[-1].id == second.id
 
 
+def test_where_nobody_knows_what_ran_nobody_is_charged_and_each_that_may_have_runs_alone() -> None:
+    bench = Bench()
+    bench.join("x")
+    bench.learn()
+    (parked,) = bench.many(1, name="long")
+    token = bench.sent["x"][0].token
+    bench.machine.leasing.renewed("x", "one", 0, [token], bench.now, parked=[token])
+    first, second = bench.many(2)
+    bench.sent.clear()
+    bench.join("x", instance="two")
+    assert len(bench.records) == 1
+    alone = [bench.sent_ids[0]]
+    while len(alone) < 3:
+        bench.settle("x", bench.sent["x"][-1])
+        alone.append(bench.sent_ids[-1])
+    assert sorted(alone) == sorted([parked.id, first.id, second.id])
+    assert [record.outcome.value for record in bench.records[1:]] == ["ok", "ok"]
+
+
 def test_a_connection_that_comes_back_to_the_same_process_costs_nothing() -> None:
     bench = Bench()
     bench.join("x")
