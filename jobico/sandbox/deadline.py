@@ -63,6 +63,11 @@ class Deadline:
         return self._aborted or time.monotonic_ns() >= self._deadline_ns
 
     @property
+    def fired(self) -> bool:
+        """True once the running guest was told to end; it may have been in a host call that ended later."""
+        return self._over.is_set()
+
+    @property
     def aborted(self) -> bool:
         """True if the guest that runs, or ran last, was aborted."""
         return self._aborted

@@ -22,6 +22,7 @@ from jobico.sandbox.attempt import Attempt, GuestMemory, Job, LogSink, Stop, set
 from jobico.sandbox.cache import ModuleCache
 from jobico.sandbox.config import Flavour
 from jobico.sandbox.deadline import Deadline
+from jobico.sandbox.guest import stop_of_time
 from jobico.sandbox.program import Programs, Runnable
 
 if TYPE_CHECKING:
@@ -123,9 +124,11 @@ class Sandbox:
         return self._deadline.abort()
 
     def overdue_ms(self) -> int:
-        """How long the running guest is past its deadline: over a grace it sits in a host call, and only the
-        end of the process ends it.
-        """  # noqa: D205
+        """How long the running guest is past its deadline; 0 if it isn't.
+
+        Past a grace it sits in a host call, such as a component's sleep, which only the end of the process
+        ends.
+        """
         return self._deadline.overdue_ms()
 
     def close(self) -> None:
@@ -165,7 +168,10 @@ def _new_wasmer_engine(cache: ModuleCache) -> "WasmerEngine":
 
 def _run_guest(program: Runnable, attempt: Attempt) -> Result:
     try:
-        return Result(Outcome.OK, result=program.run(attempt))
+        result = program.run(attempt)
+        if attempt.deadline.fired:
+            raise stop_of_time(attempt)
+        return Result(Outcome.OK, result=result)
     except Stop as stop:
         return _stopped(attempt, stop)
 

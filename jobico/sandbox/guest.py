@@ -33,6 +33,7 @@ __all__ = [
     "entry_of",
     "stop_of_exit",
     "stop_of_failure",
+    "stop_of_time",
 ]
 
 _ARGUMENTS_MAX: Final = 8
@@ -168,11 +169,11 @@ def stop_of_failure(attempt: Attempt, code: int | None, message: str) -> Stop:
     """What a trap or an error of wasmtime means for the attempt."""
     bounds = attempt.spec.limits
     if attempt.deadline.aborted:
-        return Stop(Outcome.CANCELLED, "The attempt was aborted.")
+        return stop_of_time(attempt)
     if attempt.stop is not None:
         return attempt.stop
     if code == TRAP_INTERRUPT:
-        stop = Stop(Outcome.TIMEOUT, f"The guest ran longer than its {bounds.time_ms} ms (limits.time).")
+        stop = stop_of_time(attempt)
     elif code == TRAP_OUT_OF_FUEL:
         stop = Stop(Outcome.OUT_OF_FUEL, f"The guest used up its fuel of {bounds.fuel} (limits.fuel).")
     elif code is None:
@@ -192,6 +193,14 @@ def _readable(message: str) -> str:
     trap = _CAUSE.search(causes)
     cause = trap[1] if trap else causes.strip()
     return f"{cause}\n{backtrace.strip()}" if cause else message.strip()
+
+
+def stop_of_time(attempt: Attempt) -> Stop:
+    """How an attempt ends that was aborted, or whose time is over."""
+    if attempt.deadline.aborted:
+        return Stop(Outcome.CANCELLED, "The attempt was aborted.")
+    bound_ms = attempt.spec.limits.time_ms
+    return Stop(Outcome.TIMEOUT, f"The guest ran longer than its {bound_ms} ms (limits.time).")
 
 
 def stop_of_exit(attempt: Attempt, code: int) -> Stop:

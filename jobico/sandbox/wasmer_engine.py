@@ -40,7 +40,7 @@ from jobico.event import Outcome
 from jobico.ids import digest_of
 from jobico.sandbox.attempt import Attempt, Stop
 from jobico.sandbox.cache import ModuleCache
-from jobico.sandbox.guest import is_memory_spent, stop_of_exit
+from jobico.sandbox.guest import is_memory_spent, stop_of_exit, stop_of_time
 from jobico.sandbox.sections import has_start, with_maximums
 
 __all__ = ["WasmerEngine", "WasmerProgram"]
@@ -230,12 +230,7 @@ async def _collect(stream: ReadableBytes | None, take: Callable[[bytes], None], 
 
 
 def _stop_of_time(attempt: Attempt) -> Stop | None:
-    if attempt.deadline.aborted:
-        return Stop(Outcome.CANCELLED, "The attempt was aborted.")
-    if attempt.deadline.passed:
-        bound = attempt.spec.limits.time_ms
-        return Stop(Outcome.TIMEOUT, f"The guest ran longer than its {bound} ms (limits.time).")
-    return None
+    return stop_of_time(attempt) if attempt.deadline.aborted or attempt.deadline.passed else None
 
 
 def _stop_of_trap(attempt: Attempt, message: str) -> Stop:

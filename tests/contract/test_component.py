@@ -1,5 +1,7 @@
 """What holds for the `component` ABI alone: hostile use of what WASI preview 2 and components add."""
 
+import threading
+
 import pytest
 from guest_kit import Runner
 
@@ -54,6 +56,36 @@ def test_handles_of_the_host_are_bounded(run: Runner) -> None:
     result = run(content, Abi.COMPONENT, time_ms=5_000)
     assert result.outcome is Outcome.TRAP
     assert "limit exceeded" in result.error.splitlines()[0]
+
+
+def test_a_component_that_sleeps_past_its_time_is_seen_to_be_overdue(run: Runner) -> None:
+    """It sits in wasmtime, where no epoch reaches it: what ends it in time is the executor's watchdog."""
+    imports = """
+      (import "wasi:io/poll@0.2.0" (instance $poll (export "pollable" (type $p (sub resource)))
+        (export "[method]pollable.block" (func (param "self" (borrow $p))))))
+      (alias export $poll "pollable" (type $pollable))
+      (import "wasi:clocks/monotonic-clock@0.2.0" (instance $clock
+        (alias outer 1 $pollable (type $p)) (export "pollable" (type (eq $p)))
+        (export "subscribe-duration" (func (param "when" u64) (result (own 1))))))
+      (core func $wait (canon lower (func $clock "subscribe-duration")))
+      (core func $block (canon lower (func $poll "[method]pollable.block")))"""
+    content = component(
+        "(call $block (call $wait (i64.const 500000000)))",
+        imports=imports,
+        core_imports="""(import "h" "wait" (func $wait (param i64) (result i32)))
+          (import "h" "block" (func $block (param i32)))""",
+        instantiate='(with "h" (instance (export "wait" (func $wait)) (export "block" (func $block))))',
+    )
+    assert run(content, Abi.COMPONENT).outcome is Outcome.OK
+    results = []
+    thread = threading.Thread(target=lambda: results.append(run(content, Abi.COMPONENT, time_ms=50)))
+    thread.start()
+    overdue_ms = 0
+    while thread.is_alive():
+        overdue_ms = max(overdue_ms, run.sandbox.overdue_ms())
+        thread.join(timeout=0.005)
+    assert overdue_ms > 200
+    assert [result.outcome for result in results] == [Outcome.TIMEOUT]
 
 
 @pytest.mark.parametrize(("pages", "outcome"), [(60, Outcome.OK), (70, Outcome.OUT_OF_MEMORY)])
