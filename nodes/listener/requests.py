@@ -146,7 +146,8 @@ class RequestHandlers:
             if tenant in ("", queue.tenant):
                 rows.append(_depth(queue, machine.backlog.items, dead.pop(place, 0)))
         rows += [_depth(Queue(*place), {}, count) for place, count in dead.items()]
-        return m.Queues(items=tuple(rows), outbox=self._queue.outbox_rows)
+        # SECURITY: how much is recorded of others is not a tenant's to know.
+        return m.Queues(items=tuple(rows), outbox=self._queue.outbox_rows if caller.trusted else 0)
 
     # --- Dead letters -------------------------------------------------------------------------------------
 

@@ -5,13 +5,16 @@ from collections.abc import Awaitable, Callable
 import pytest
 from dispatcher_kit import Stage, make_event, make_routes, play, until
 
+from jobico.clock import SystemClock
 from jobico.definition import Order
 from jobico.errors import JobicoError, NotFound
 from jobico.event import Delivery, Outcome, Settlement, Source, State
 from jobico.retry import RetryPolicy
 from jobico.settings import Settings
+from nodes.listener.requests import RequestHandlers
 from protocol import messages as m
 from protocol.aio import AsyncClient
+from protocol.authorisation import Caller, Role
 
 Ask = Callable[[m.Message], Awaitable[m.Message]]
 
@@ -155,5 +158,21 @@ def test_queues_tell_their_depth(settings: Settings) -> None:
         (row,) = queues.items
         assert (row["queue"], row["ready"], row["running"], row["bytes"]) == ("q", 3, 0, 21)
         assert row["oldest_ms"] > 0
+
+    asked(settings, scene)
+
+
+def test_a_tenant_is_not_told_how_much_is_to_be_recorded_of_all(settings: Settings) -> None:
+    async def scene(stage: Stage, ask: Ask) -> None:
+        stage.executor()
+        await stage.dispatcher.accept([make_event()])
+        await until(lambda: stage.dispatcher.load()["outbox"])  # no recorder takes it
+        whole = await ask(m.ListQueues())
+        assert isinstance(whole, m.Queues)
+        assert whole.outbox == stage.dispatcher.load()["outbox"]
+        handlers = RequestHandlers("listener", stage.dispatcher, stage.dispatcher._queue, SystemClock())
+        told = await handlers.table()[m.ListQueues](m.ListQueues(), Caller(Role.ADMIN, "acme"))
+        assert isinstance(told, m.Queues)
+        assert told.outbox == 0
 
     asked(settings, scene)
