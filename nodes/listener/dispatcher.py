@@ -305,21 +305,29 @@ class Dispatcher:
 
     def _committed(self, applied: Sequence[Applied]) -> None:
         now = self._now()
-        for tag, results, error in applied:
-            if isinstance(tag, _Accepting):
-                self._stored(tag, results, error, now)
-            elif isinstance(tag, Step):
-                if error is None:
-                    self._take_step(tag, now)
-                else:
-                    self.machine.commit_failed(tag, now)
-            elif isinstance(tag, asyncio.Future) and not tag.done():
-                if error is None:
-                    tag.set_result(results)
-                else:
-                    tag.set_exception(error)
+        for one in applied:
+            try:
+                self._take_answer(*one, now)
+            except Exception:  # a fault with one event must not be one with those that were stored beside it
+                self._log.exception("an answer of the store was not taken", action=Action.NODE_FAILED)
         self._advance()
         self._outbox.ship()
+
+    def _take_answer(
+        self, tag: object, results: tuple[Any, ...], error: JobicoError | None, now: Now
+    ) -> None:
+        if isinstance(tag, _Accepting):
+            self._stored(tag, results, error, now)
+        elif isinstance(tag, Step):
+            if error is None:
+                self._take_step(tag, now)
+            else:
+                self.machine.commit_failed(tag, now)
+        elif isinstance(tag, asyncio.Future) and not tag.done():
+            if error is None:
+                tag.set_result(results)
+            else:
+                tag.set_exception(error)
 
     def _take_step(self, step: Step, now: Now) -> None:
         if step.final:
