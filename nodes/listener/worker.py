@@ -71,12 +71,12 @@ class IntakeProtocol(ASGIProtocol):  # type: ignore[misc]
         self._head_bytes = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Gives the connection a deadline for its first headers; past the bound an idle one makes room.
+        """Gives the connection a deadline for its first headers; past the bound one that waits makes room.
 
         NOTE: were new ones refused instead, whoever opens many and sends nothing would shut everybody out.
         """
         worker = self.worker
-        if worker.nr_conns >= limits.CONNECTIONS_MAX and not worker.close_oldest_idle():
+        if worker.nr_conns >= limits.CONNECTIONS_MAX and not worker.make_room():
             worker.nr_conns += 1  # connection_lost takes it back
             self.transport, self._closed = transport, True
             cast("asyncio.Transport", transport).write(_response(_CROWDED))
@@ -112,6 +112,16 @@ class IntakeProtocol(ASGIProtocol):  # type: ignore[misc]
         if idle:
             self._keepalive_timeout()
         return bool(idle)
+
+    def close_if_owed(self) -> bool:
+        """Closes the connection if its sender owes us the rest of a body; tells whether it did."""
+        receiver = self._body_receiver
+        # NOTE: gunicorn's protocol looks at these too; nothing public tells.
+        owed = receiver is not None and receiver._waiter is not None and not receiver._complete  # noqa: SLF001
+        if owed and not self._closed:
+            self._close_transport()
+            return True
+        return False
 
     async def _serve_http_request(self, request: Any, sockname: Any, peername: Any) -> bool:
         # PERF: gunicorn gives each request a task, for applications that go on after their answer. Ours does
@@ -157,9 +167,15 @@ class ListenerWorker(ASGIWorker):  # type: ignore[misc]
         """SIGINT and SIGQUIT."""
         self.handle_exit_signal()
 
-    def close_oldest_idle(self) -> bool:
-        """Closes the idle connection that has been open longest; False where all are busy."""
-        return any(connection.close_if_idle() for connection in tuple(self.connections))
+    def make_room(self) -> bool:
+        """Closes the connection that has been open longest of those that wait for their sender.
+
+        Idle ones go first, then those whose body has not come; False where all are served just now.
+        """
+        connections = tuple(self.connections)
+        return any(connection.close_if_idle() for connection in connections) or any(
+            connection.close_if_owed() for connection in connections
+        )
 
     async def _serve(self) -> None:
         ticking = asyncio.create_task(self._tick())

@@ -255,6 +255,19 @@ class TestConnections:
             for connection in opened:
                 connection.close()
 
+    def test_senders_that_keep_back_their_bodies_shut_nobody_out(self, listener: Listener) -> None:
+        opened = []
+        try:
+            for _ in range(limits.CONNECTIONS_MAX):
+                connection = socket.create_connection(("127.0.0.1", listener.port), timeout=5)
+                connection.sendall(post(length=b"Content-Length: 1000\r\n", body=b""))
+                opened.append(connection)
+            for _ in range(3):
+                assert statuses(listener.exchange(post())) == [202]
+        finally:
+            for connection in opened:
+                connection.close()
+
     def test_where_all_connections_are_busy_a_new_one_is_told_so(self, listener: Listener) -> None:
         waiting = post(path=b"/events/acme/customer?wait=3s")
         opened = [
