@@ -32,6 +32,9 @@ def told(platform: Platform, tmp_path_factory: pytest.TempPathFactory) -> dict[s
         "deploy": tell("deploy", str(definition)),
         "keys create": tell("keys", "create", "shapes"),
         "keys list": tell("keys", "list", "shapes"),
+        "secrets set": tell("secrets", "set", "shapes", "WORD", "x"),
+        "secrets list": tell("secrets", "list", "shapes"),
+        "audit": tell("audit", "shapes"),
         "show job": tell("show", "job", "shapes", "github-push"),
         "send": tell("send", "shapes", "push", str(folder / "push.json")),
         "events list": tell("events", "list", "shapes"),
@@ -41,6 +44,7 @@ def told(platform: Platform, tmp_path_factory: pytest.TempPathFactory) -> dict[s
         "check": tell("check", str(folder / "summarise.wasm")),
         "down": run_cli("down", "--json", home=folder).json,
     }
+    found["keys rotate"] = tell("keys", "rotate", "shapes", found["keys create"]["id"])
     event_id = found["send"]["id"]
     until(lambda: tell("events", "show", "shapes", event_id)["state"] == "done", 10, "the event is done")
     found["events show"] = tell("events", "show", "shapes", event_id)
