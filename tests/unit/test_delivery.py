@@ -194,6 +194,17 @@ def test_an_event_whose_route_is_on_the_way_waits() -> None:
     assert bench.sent["x"]
 
 
+def test_an_event_without_a_route_waits_while_the_routes_may_be_old() -> None:
+    bench = Bench()
+    bench.machine.set_routes(Routes.build([]), complete=False)
+    bench.join("x")
+    bench.many(1)
+    assert not bench.changes
+    bench.machine.set_routes(Routes.build([make_revision()]))
+    bench.pass_ms(1_000)
+    assert bench.sent["x"]
+
+
 def test_a_delayed_event_waits_for_its_time_and_a_clock_that_jumps_does_not_matter() -> None:
     bench = Bench()
     bench.join("x")
