@@ -1,7 +1,7 @@
 """What the delivery machine asks its shell to do, as plain data.
 
-A `Commit` with a tag is answered with `committed` or `commit_failed`; nothing else has an answer. What is made
-for each event is kept from the garbage collector (`gc=False`): it is a tree, and short-lived.
+A `Commit` with a tag is answered with `committed` or `commit_failed`; nothing else has an answer. What is
+made for each event is kept from the garbage collector (`gc=False`): it is a tree, and short-lived.
 """
 
 import msgspec

@@ -104,7 +104,7 @@ class ListKeys(Request[Keys], frozen=True):
 
 
 class RevokeKey(Request[Done], frozen=True):
-    """Revokes a key for good, at once or when `grace_ms` have passed; a later time than it has is no change."""
+    """Revokes a key for good, at once or when `grace_ms` have passed; a later time than set is no change."""
 
     TYPE = "key.revoke"
     request_id: str
