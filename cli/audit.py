@@ -56,7 +56,7 @@ def audit(
         )
         for item in items
     ]
-    columns = ("#", "WHEN", "WHO", "DID", "TO", "DETAIL")
+    columns = ("#NUMBER", "WHEN", "WHO", "DID", "TO", "DETAIL")
     facts = {"items": items, "next": before}
     render.report(facts, lambda: render.table(columns, rows, empty="Nothing was changed yet."))
     if before:

@@ -84,6 +84,15 @@ def _scenario(platform: Platform, folder: Path) -> str:
     say("keys", "list", "demo")
     say("keys", "create", "demo", "--role", "send", "--name", "website")
     say("keys", "list", "demo")
+    say("keys", "rotate", "demo", "k000000000000")
+    say("secrets", "list", "demo")
+    say("secrets", "set", "demo", "HOOK", stdin="")
+    say("secrets", "set", "demo", "HOOK", stdin="one")
+    say("secrets", "set", "demo", "HOOK", "--add", stdin="two")
+    say("secrets", "list", "demo")
+    say("secrets", "delete", "demo", "HOOK")
+    say("secrets", "delete", "demo", "HOOK", "--yes")
+    say("audit", "demo", "-n", "4")
     say("send", "demo", "push", "-", stdin="{}")
     say("send", "demo", "push", "-", stdin="{")
     say("send", "demo", "psh", "-", stdin="{}")
@@ -117,6 +126,8 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(400)
 def test_every_command_prints_what_it_printed(own_platform: Platform, folder: Path) -> None:
     said = _scenario(own_platform, folder)
     if os.environ.get("GOLDEN_UPDATE"):

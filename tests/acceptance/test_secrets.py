@@ -106,6 +106,18 @@ def test_a_key_is_replaced_and_the_former_is_live_as_long_as_was_said(talkative:
     until(lambda: not opens(third["key"]), 1, "revoked")
 
 
+def test_the_keys_of_a_tenant_that_is_deleted_open_nothing_within_a_second(talkative: Platform) -> None:
+    talkative.cli("tenants", "create", "brief")
+    key = talkative.cli("keys", "create", "brief", "--json").json["key"]
+
+    def status() -> int:
+        return talkative.http("GET", "/events/brief/nothing", Authorization=f"Bearer {key}").status
+
+    assert status() == 404
+    talkative.cli("tenants", "delete", "brief", "--yes")
+    until(lambda: status() == 401, 1, "the key is gone")
+
+
 def _ways_to_see(platform: Platform) -> list[str]:
     """What every command tells that tells anything of acme, as text and as JSON."""
     commands = [
