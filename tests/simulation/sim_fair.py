@@ -17,7 +17,14 @@ from jobico.event import Event, Record
 from jobico.routes import Routes
 from jobico.tenancy import Quotas
 
-__all__ = ["FairScenario", "IsolationScenario", "run_fair", "run_isolation"]
+__all__ = [
+    "FairScenario",
+    "FloodScenario",
+    "IsolationScenario",
+    "SlowGuestScenario",
+    "run_fair",
+    "run_isolation",
+]
 
 _FLOOD = 120
 _SLOW_FLOOD = 30
@@ -140,3 +147,43 @@ def run_isolation(seed: int) -> IsolationScenario:
         scenario.run((_TRICKLE + 5) * 1_000)
         scenario.finish()
     return scenario
+
+
+class FloodScenario(_Calm):
+    """A tenant that sends a hundred times what the executors can do, and one that sends an event a second."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(seed, 2, 2)
+        rng = self.world.rng
+        self.took_ms: list[int] = []
+        flood, light = self.tenants
+        for n in range(_FLOOD * 20):
+            self.post(n // 4, flood, n, rng.choice((5, 10, 20)))
+        for n in range(_TRICKLE):
+            self.post(500 + n * 1_000 + rng.randrange(300), light, n, 5)
+        self.checks.resolved = self._resolved  # type: ignore[method-assign]
+        self.light = light
+        self.listener.start()
+
+    def _resolved(self, record: Record) -> None:
+        if record.id.startswith(self.light):
+            self.took_ms.append(self.world.now_ms - self.checks.answered[record.id])
+
+
+class SlowGuestScenario(_Calm):
+    """One guest of five seconds and a thousand of five milliseconds, of one tenant, on two executors."""
+
+    def __init__(self, seed: int, *, slow: bool) -> None:
+        super().__init__(seed, 2, 1)
+        (tenant,) = self.tenants
+        self.took_ms: list[int] = []
+        if slow:
+            self.post(10, tenant, 0, 5_000)  # of the same runtime: nobody knows before that it is slow
+        for n in range(1, 1_001):
+            self.post(n * 12, tenant, n, 5)
+        self.checks.resolved = self._resolved  # type: ignore[method-assign]
+        self.listener.start()
+
+    def _resolved(self, record: Record) -> None:
+        if not record.parent and not record.id.endswith("-0"):
+            self.took_ms.append(self.world.now_ms - self.checks.answered[record.id])

@@ -55,6 +55,7 @@ class Listener:
         self._ids = itertools.count()
         self._committing = False
         self._greeting: set[str] = set()
+        self._hello_ms = 0
         self._payloads: dict[int, bytes] = {}
         self.machine: DeliveryMachine
 
@@ -270,11 +271,14 @@ class Listener:
         if run != self.run or not self.up:
             return
         self.machine.tick(self.now)
-        if self._greeting and self.world.now_ms % HELLO_MS < TICK_MS:
+        if self._greeting and self.world.now_ms - self._hello_ms >= HELLO_MS:
+            self._hello_ms = self.world.now_ms
             for name in self._greeting:
                 self.executors[name].there.send(("hello", None))
         self.advance(quiet=True)
-        self.world.after(TICK_MS, self._tick, run)
+        # Long waits (a sender's Retry-After, a store that is full) need no fine clock.
+        busy = self.machine.leasing.held or self._greeting or self.world.now_ms < self.world.busy_until_ms
+        self.world.after(TICK_MS if busy else 10 * TICK_MS, self._tick, run)
 
 
 def _fresh(result: Any) -> bool:

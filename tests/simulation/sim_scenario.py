@@ -111,7 +111,7 @@ class Scenario:
         """Runs until all is quiet, then checks the end."""
         world, listener = self.world, self.listener
         end_ms = world.now_ms + _LOAD_MS + _QUIET_MS
-        quiet_from_ms = world.now_ms + _LOAD_MS
+        world.busy_until_ms = quiet_from_ms = world.now_ms + _LOAD_MS
         while world.step():
             if world.steps > _STEPS_MAX or world.now_ms > end_ms:
                 break

@@ -53,6 +53,7 @@ class World:
         self.rng = random.Random(seed)
         self.now_ms = 1_000_000
         self.steps = 0
+        self.busy_until_ms = 0  # until then something is planned to happen
         self.story: list[tuple[int, str, str, Any]] = []
         self._heap: list[tuple[int, int, Callable[..., None], tuple[Any, ...]]] = []
         self._numbers = itertools.count()

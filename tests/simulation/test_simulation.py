@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sim_fair import run_fair, run_isolation
+from sim_fair import FloodScenario, SlowGuestScenario, run_fair, run_isolation
 from sim_scenario import run_scenario
 from sim_store import LmdbStore
 
@@ -60,6 +60,25 @@ def test_tenants_with_work_share_run_time_by_their_weights() -> None:
 def test_slow_guests_of_one_tenant_do_not_delay_the_quick_ones_of_another() -> None:
     for seed in range(SEED, SEED + FAIR):
         run_isolation(seed)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_flood_of_one_tenant_does_not_delay_the_one_event_a_second_of_another(seed: int) -> None:
+    scenario = FloodScenario(SEED + seed)
+    scenario.run(30_000)
+    assert len(scenario.took_ms) == 15
+    assert max(scenario.took_ms) < 250
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_guest_that_is_slow_for_once_does_not_hold_back_a_thousand_quick_ones(seed: int) -> None:
+    p99_ms = []
+    for slow in (False, True):
+        scenario = SlowGuestScenario(SEED + seed, slow=slow)
+        scenario.run(20_000)
+        assert len(scenario.took_ms) == 1_000
+        p99_ms.append(sorted(scenario.took_ms)[989])
+    assert p99_ms[1] < p99_ms[0] + 100
 
 
 def test_a_seed_gives_the_same_world_each_time() -> None:
