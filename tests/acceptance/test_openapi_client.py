@@ -39,6 +39,8 @@ def listener(home: Path) -> Iterator[Listener]:
         yield running
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(320)
 def test_a_property_based_client_finds_no_undocumented_answer(listener: Listener, tmp_path: Path) -> None:
     if _CLIENT is None:
         if os.environ.get("CI"):

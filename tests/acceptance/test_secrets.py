@@ -13,6 +13,10 @@ import pytest
 import webhook_senders as senders
 from acceptance_kit import ECHO, Platform, Ran, job, processes_of, run_cli, until, wasm
 
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(300),
+]  # a platform is started and driven command by command
 BODY = b'{"id": 1}'
 TRAP = '(module (memory (export "memory") 1) (func (export "_start") unreachable))'
 

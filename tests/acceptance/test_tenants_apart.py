@@ -30,6 +30,10 @@ from protocol.messages import Feed, Ping
 from protocol.sockets import Wire, control_endpoint
 from protocol.subscribing import Subscriber
 
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(300),
+]  # a platform is started and driven command by command
 OWNER, RIVAL, NOBODY = "sesame", "rival", "nobody"
 SECRET = "open-says-me-0123456789"
 NO_DIGEST = "sha256:" + "ab" * 32
