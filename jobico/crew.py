@@ -191,6 +191,7 @@ class Crew:
     def __init__(self) -> None:
         self.executors: dict[str, Executor] = {}
         self._quick_ms = -_RECENT_MS
+        self._doubted: dict[str, int] = {}  # tenants that had a new runtime turn out slow, and when
         self._served: dict[str, int] = {}  # the two tenants that were served last, and when
 
     def member(self, name: str) -> Executor:
@@ -235,29 +236,38 @@ class Crew:
             del self._served[min(self._served, key=lambda name: self._served[name])]
         self._served[tenant] = now_ms
 
-    def ran(self, run_us: int, now_ms: int) -> None:
-        """Notes how long a guest took: quick work is about, or not."""
+    def ran(self, item: Pending, run_us: int, now_ms: int) -> None:
+        """Notes how long a guest took: quick work is about, or a runtime that was new has turned out slow."""
         if run_us < SLOW_US:
             self._quick_ms = now_ms
+        elif item.slow and item.estimate is not None and item.estimate.us == 0.0:
+            self._doubted = {name: at for name, at in self._doubted.items() if now_ms - at < _RECENT_MS}
+            self._doubted[item.event.tenant] = now_ms
 
     def _may_be_slow(self, tenant: str, now_ms: int, *, unknown: bool) -> bool:
         """True if another slow guest, of that tenant, leaves an executor for those who would wait for it.
 
         With quick work in the last minute slow guests leave one executor to it, whoever they belong to. With
         other tenants served in the last minute, this tenant's leave one to them. A runtime that was never
-        seen may turn out slow; it gets the benefit of the doubt while its tenant has no slow guest.
+        seen may turn out slow; it gets the benefit of the doubt, one at a time, unless one of its tenant
+        turned out slow in the last minute and it has a slow guest now.
         """
-        size = slow = own = 0
+        size = slow = own = doubts = 0
         for executor in self.executors.values():
             if executor.joined and not executor.draining:
                 size += 1
-                if executor.slow or executor.late(now_ms):
+                head = executor.head or next(iter(executor.reserved.values()), None)
+                if head is not None and (executor.slow or executor.late(now_ms)):
                     slow += 1
-                    head = executor.head
-                    own += head is not None and head.event.tenant == tenant
-        if size < 2 or (unknown and own == 0):
+                    if head.event.tenant == tenant:
+                        own += 1
+                        doubts += head.estimate is not None and head.estimate.us == 0.0
+        if size < 2 or (unknown and (own == 0 or (doubts == 0 and not self._is_doubted(tenant, now_ms)))):
             return True
         if slow + 1 >= size and now_ms - self._quick_ms < _RECENT_MS:
             return False
         others = any(name != tenant and now_ms - at < _RECENT_MS for name, at in self._served.items())
         return not (others and own + 1 >= size)
+
+    def _is_doubted(self, tenant: str, now_ms: int) -> bool:
+        return now_ms - self._doubted.get(tenant, -_RECENT_MS) < _RECENT_MS

@@ -291,8 +291,8 @@ class DeliveryMachine:
             return
         item.suspect = False
         if item.estimate is not None and settlement.outcome not in (Outcome.CANCELLED, Outcome.KILLED):
+            self.leasing.crew.ran(item, settlement.run_us, now.ms)
             item.estimate.observe(settlement.run_us)
-            self.leasing.crew.ran(settlement.run_us, now.ms)
         self.leasing.release(item, float(settlement.run_us), now)
         self._commit(self._settling.after_attempt(item, executor, settlement, now))
 

@@ -154,3 +154,30 @@ def test_an_event_whose_module_has_come_is_the_one_that_runs() -> None:
     bench.machine.leasing.renewed("x", "one", late.token, held, bench.now)
     bench.join("x", instance="two")
     assert [record.id for record in bench.records[1:]] == [late.event.id]
+
+
+def test_a_new_runtime_is_not_held_back_by_a_slow_guest_of_its_tenant() -> None:
+    bench = Bench(make_revision("a"), make_revision("b"))
+    bench.join("x")
+    bench.learn(tenant="b")
+    bench.learn(tenant="a", name="long", run_us=SLOW_US)
+    bench.pass_ms(61_000)  # that it turned out slow is forgotten by now
+    bench.join("y")
+    bench.many(1, "b")
+    bench.settle("x" if "x" in bench.sent else "y", next(iter(bench.sent.values()))[0])
+    bench.sent.clear()
+    slow, new = [*bench.many(1, "a", "long"), *bench.many(1, "a", "e")]
+    assert bench.sent_ids == [slow.id, new.id]
+
+
+def test_a_tenant_whose_new_runtimes_turn_out_slow_does_not_get_every_executor() -> None:
+    bench = Bench(make_revision("a"), make_revision("b"))
+    bench.join("x")
+    bench.learn(tenant="b")
+    bench.learn(tenant="a", name="long", run_us=SLOW_US)
+    bench.join("y")
+    slow, new = [*bench.many(1, "a", "long"), *bench.many(1, "a", "e")]
+    assert bench.sent_ids == [slow.id]
+    quick = bench.many(1, "b")
+    assert bench.sent_ids == [slow.id, quick[0].id]
+    assert new.id not in bench.sent_ids
