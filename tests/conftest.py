@@ -1,6 +1,7 @@
 """What tests of several kinds share: a data directory, wires that are closed, nodes on threads."""
 
 import shutil
+import signal
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -13,6 +14,12 @@ from jobico.settings import Settings, Transport
 from protocol.security import Keyring
 from protocol.server import Reactor
 from protocol.sockets import Wire
+
+
+def pytest_configure() -> None:
+    """Has processes that tests start hear Ctrl-C; one that runs in the background hands down its deafness."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

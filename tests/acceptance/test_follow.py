@@ -28,7 +28,10 @@ def _following(platform: Platform, out: Path, err: Path) -> Iterator[None]:
             yield
         finally:
             process.send_signal(signal.SIGINT)
-            assert process.wait(10) in (0, 130)
+            try:
+                assert process.wait(10) in (0, 130)
+            finally:
+                process.kill()
 
 
 def test_following_misses_and_repeats_nothing_across_kills(own_platform: Platform, tmp_path: Path) -> None:
