@@ -80,7 +80,7 @@ class Backlog:
             queue = self.queues[key] = Queue(*key)
         if event.payload:
             event = msgspec.structs.replace(event, payload=b"")
-        item = Pending(entry, event, size_bytes, queue)
+        item = Pending(entry.seq, event, size_bytes, queue, entry.attempts, entry.deaths, event.ready_at_ms)
         assert item.seq not in self.items
         assert event.id not in self.by_id
         self.items[item.seq] = self.by_id[event.id] = item

@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping
 from enum import Enum, auto
 from heapq import heappop, heappush
 
-from jobico.change import Entry
+import msgspec
+
 from jobico.estimate import Estimate
 from jobico.event import Event, State
 from jobico.routes import Route
@@ -30,55 +31,30 @@ class Phase(Enum):
     GONE = auto()  # has ended
 
 
-class Pending:
+class Pending(msgspec.Struct, eq=False):
     """One event; times with `wall` are wall-clock, the others monotonic milliseconds."""
 
-    __slots__ = (
-        "attempts",
-        "cancelled",
-        "deaths",
-        "due_ms",
-        "estimate",
-        "event",
-        "executor",
-        "expires_ms",
-        "lease_stored",
-        "leased_wall_ms",
-        "phase",
-        "planned_us",
-        "queue",
-        "ready_wall_ms",
-        "recovered",
-        "route",
-        "seq",
-        "size_bytes",
-        "slow",
-        "suspect",
-        "token",
-    )  # fmt: skip
-
-    def __init__(self, entry: Entry, event: Event, size_bytes: int, queue: "Queue") -> None:
-        self.seq = entry.seq
-        self.event = event  # its payload is empty
-        self.size_bytes = size_bytes
-        self.queue = queue
-        self.attempts = entry.attempts  # finished ones
-        self.deaths = entry.deaths
-        self.phase = Phase.READY
-        self.cancelled = False  # somebody has asked to withdraw it
-        self.due_ms = 0
-        self.ready_wall_ms = event.ready_at_ms
-        self.token = 0
-        self.executor = ""  # the name of the one that it is leased to
-        self.expires_ms = 0
-        self.lease_stored = False
-        self.suspect = False  # it may have killed an executor: it runs alone, so that it is known
-        self.recovered = False  # its lease was given before this listener started
-        self.leased_wall_ms = 0
-        self.route: Route | None = None  # the one it was leased with
-        self.estimate: Estimate | None = None
-        self.planned_us = 0.0  # what its tenant was charged at the lease
-        self.slow = False
+    seq: int
+    event: Event  # its payload is empty
+    size_bytes: int
+    queue: "Queue"
+    attempts: int  # finished ones
+    deaths: int
+    ready_wall_ms: int
+    phase: Phase = Phase.READY
+    cancelled: bool = False  # somebody has asked to withdraw it
+    due_ms: int = 0
+    token: int = 0
+    executor: str = ""  # the name of the one that it is leased to
+    expires_ms: int = 0
+    lease_stored: bool = False
+    suspect: bool = False  # it may have killed an executor: it runs alone, so that it is known
+    recovered: bool = False  # its lease was given before this listener started
+    leased_wall_ms: int = 0
+    route: Route | None = None  # the one it was leased with
+    estimate: Estimate | None = None
+    planned_us: float = 0.0  # what its tenant was charged at the lease
+    slow: bool = False
 
     @property
     def state(self) -> State:

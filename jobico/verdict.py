@@ -31,6 +31,10 @@ class Verdict(msgspec.Struct, frozen=True):
     reason: str = ""
 
 
+_DONE: Final = Verdict(State.DONE)
+_QUEUED: Final = Verdict(State.QUEUED)
+
+
 def judge(
     policy: RetryPolicy, outcome: Outcome, code: int, *, attempts: int, deaths: int, rng: random.Random
 ) -> Verdict:
@@ -39,15 +43,15 @@ def judge(
     A killed event is tried again at once: that its executor died says nothing about what it waits for.
     """
     if outcome in (Outcome.OK, Outcome.CANCELLED):
-        return Verdict(State.DONE)
+        return _DONE
     if deaths >= limits.DEATHS_MAX:
         return Verdict(State.DEAD, reason="killed")
     if is_final(policy, outcome, code, attempts):
         return Verdict(State.DEAD, reason="attempts" if attempts >= policy.attempts else "final")
     if outcome is Outcome.KILLED:
-        return Verdict(State.QUEUED)
+        return _QUEUED
     delay_ms = next_delay_ms(policy, attempts, rng)
-    return Verdict(State.DELAYED, delay_ms) if delay_ms else Verdict(State.QUEUED)
+    return Verdict(State.DELAYED, delay_ms) if delay_ms else _QUEUED
 
 
 def record_of(
