@@ -6,6 +6,7 @@ import time
 import pytest
 from dispatcher_kit import Stage, make_event, make_routes, ok, play, until
 
+from jobico import limits
 from jobico.change import IdempotencyKey
 from jobico.definition import Order
 from jobico.errors import Conflict, NotFound
@@ -238,5 +239,28 @@ def test_drain_waits_for_what_runs_and_leases_nothing_more(settings: Settings) -
         executor.settle(ok(executor.got[0]) or pytest.fail("no settlement"))
         await asyncio.wait_for(draining, 5)
         assert len(executor.got) == 1
+
+    play(settings, scene)
+
+
+def test_a_batch_that_was_lost_is_not_taken_for_recorded_because_a_later_one_was(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "OUTBOX_RETRY_MS", 500)
+
+    async def scene(stage: Stage) -> None:
+        recorder = stage.record()
+        stage.executor()
+        recorder.answers = False
+        first, second = make_event(), make_event()
+        await stage.dispatcher.accept([first])
+        await until(lambda: recorder.batches == [(1, 1)])
+        recorder.answers = True
+        await stage.dispatcher.accept([second])
+        await until(lambda: (2, 2) in recorder.batches)
+        await until(lambda: second.id in recorder.finals())
+        assert stage.dispatcher.load()["outbox"] == 2
+        await until(lambda: first.id in recorder.finals())
+        await until(lambda: stage.dispatcher.load()["outbox"] == 0)
 
     play(settings, scene)
