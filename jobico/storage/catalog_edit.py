@@ -80,10 +80,11 @@ class CatalogEdit(CatalogView):
         self._put("tenants", info.name.encode(), info)
         self._changed("tenants", info.name, info)
 
-    def delete_tenant(self, name: str) -> bool:
+    def delete_tenant(self, name: str, now_ms: int) -> bool:
         """Deletes a tenant with its keys, jobs and secrets; False where there is none."""
         if not self.txn.delete("tenants", name.encode()):
             return False
+        self._put("former", name.encode(), now_ms)
         for info in self.keys(name):
             self.txn.delete("keys", info.id.encode())
             self._changed("keys", info.id, None)

@@ -11,6 +11,7 @@
     requests    request id                    -> [number, reply]
     request_ids number (8)                    -> request id
     schedules   tenant | 0 | event            -> wall ms up to which its schedule has fired
+    former      tenant                        -> wall ms at which it was deleted; the name is not given again
     meta        b"seq"                        -> number of the last change, decimal
 
 Every value has its checksum in front (`values.seal`), those of `request_ids` and `meta` aside.
@@ -50,6 +51,7 @@ CATALOG_LAYOUT: Final = Layout(
         "requests": Form.SEALED,
         "request_ids": Form.PLAIN,
         "schedules": Form.SEALED,
+        "former": Form.SEALED,
     },
 )
 
@@ -99,6 +101,10 @@ class CatalogView:
     def tenants(self) -> list[TenantInfo]:
         """All tenants by name."""
         return [info for _, info in self._all("tenants", TenantInfo)]
+
+    def is_former(self, name: str) -> bool:
+        """True for the name of a tenant that was deleted."""
+        return self._get("former", name.encode(), int) is not None
 
     def key(self, key_id: str) -> KeyInfo | None:
         """A bearer key, or None."""

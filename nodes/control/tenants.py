@@ -45,8 +45,12 @@ def create_tenant(edit: CatalogEdit, name: str, now_ms: int, quotas: Quotas | No
     """Stores a new tenant.
 
     Raises:
+        AlreadyExists: a tenant of that name was deleted.
         TooLarge: there are TENANTS_MAX.
     """
+    # SECURITY: records, dead letters and queued events outlive their tenant; who came later would read them.
+    if edit.is_former(name):
+        raise AlreadyExists(f"A tenant {name!r} was deleted, its name is not given again: choose another.")
     if len(edit.tenants()) >= TENANTS_MAX:
         raise TooLarge(f"There are {TENANTS_MAX} tenants, and no more are taken: delete one.")
     tenant = TenantInfo(name=check_name("tenant", name), created_ms=now_ms, quotas=quotas or Quotas())
@@ -104,11 +108,12 @@ class TenantHandlers:
             return Tenants(items=tuple(tenant for tenant in view.tenants() if caller.may_see(tenant.name)))
 
     def delete(self, message: DeleteTenant, caller: Caller) -> "Future[Done]":
-        """Deletes a tenant with its keys, jobs and secrets."""
+        """Deletes a tenant with its keys, jobs and secrets; its name is not given again."""
+        now_ms = self._clock.wall_ms()
 
         def op(edit: CatalogEdit) -> Done:
             need_tenant(edit, message.name)
-            edit.delete_tenant(message.name)
+            edit.delete_tenant(message.name, now_ms)
             for key, role in edit.peers().items():
                 # SECURITY: a tenant of that name that is made later is another's.
                 if role.startswith(f"tenant:{message.name}:"):

@@ -120,6 +120,16 @@ def test_a_second_tenant_of_the_name_is_refused_unless_it_may_exist(control: Con
     assert control.call(changed).tenant.quotas.events_per_s == 7
 
 
+def test_the_name_of_a_deleted_tenant_is_not_given_again(platform: Control) -> None:
+    """What is left of it under its name must not be read by who comes later."""
+    platform.deploy(files=files(platform))
+    platform.call(DeleteTenant(request_id=platform.id(), name="acme"))
+    with pytest.raises(AlreadyExists, match="not given again"):
+        platform.call(CreateTenant(request_id=platform.id(), name="acme", exist_ok=True))
+    with pytest.raises(AlreadyExists, match="not given again"):
+        platform.deploy(files=files(platform))
+
+
 def test_a_repeated_request_is_given_the_first_answer(control: Control) -> None:
     request = CreateTenant(request_id="same", name="acme")
     assert control.call(request) == control.call(request)

@@ -160,7 +160,7 @@ def test_a_deleted_tenant_takes_what_is_its_own_and_nothing_else(catalog: Catalo
             lambda e, t=tenant: e.put_secret(t, "S", b"sealed", changed_ms=5),
         )
         deploy(catalog, 1, tenant=tenant)
-    update = edit(catalog, lambda e: e.delete_tenant("acme"))
+    update = edit(catalog, lambda e: e.delete_tenant("acme", 1))
     assert {(change.table, change.key, change.value) for change in update.changes} == {
         ("keys", "key-acme", None),
         ("jobs", "acme/customers", None),
