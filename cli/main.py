@@ -55,6 +55,9 @@ COMMANDS = {
     "logs": Entry("cli.logs", "logs", "Show executions with what their guests logged.", _EVENTS),
     "dead-letters": Entry("cli.dead_letters", "app", "List, show, replay and purge dead letters.", _EVENTS),
     "queues": Entry("cli.queues", "queues", "Show how much waits in each queue.", _EVENTS),
+    "completion": Entry(
+        "cli.completion", "completion", "Print what makes a shell complete commands and names.", _PLATFORM
+    ),
     "new": Entry("cli.new", "new", "Start a job with definition, schema, program and event.", _PROGRAMS),
     "run": Entry("cli.run", "run", "Run a program once, in the sandbox.", _PROGRAMS),
     "check": Entry("cli.check", "check", "Tell whether a program can run here, and how.", _PROGRAMS),
@@ -181,6 +184,10 @@ def run(arguments: Sequence[str]) -> int:
 def _run_command(arguments: Sequence[str]) -> int:
     import typer
 
+    if "_JOBICO_COMPLETE" in os.environ:
+        from typer._completion_classes import completion_init
+
+        completion_init()
     try:
         answer = command().main(list(arguments), prog_name="jobico", standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):

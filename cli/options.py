@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from cli import render
+from cli.completion import complete_event, complete_job, complete_tenant
 
 __all__ = ["Event", "Home", "Job", "Json", "Tenant", "Yes"]
 
@@ -19,6 +20,17 @@ Json = Annotated[
     typer.Option("--json", callback=render.use_json, is_eager=True, help="Print JSON for programs to read."),
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do it without asking.")]
-Tenant = Annotated[str, typer.Argument(metavar="TENANT", help="The tenant.", show_default=False)]
-Job = Annotated[str, typer.Argument(metavar="JOB", help="The id of the job.", show_default=False)]
-Event = Annotated[str, typer.Argument(metavar="EVENT", help="The id of the event.", show_default=False)]
+Tenant = Annotated[
+    str,
+    typer.Argument(metavar="TENANT", help="The tenant.", show_default=False, autocompletion=complete_tenant),
+]
+Job = Annotated[
+    str,
+    typer.Argument(metavar="JOB", help="The id of the job.", show_default=False, autocompletion=complete_job),
+]
+Event = Annotated[
+    str,
+    typer.Argument(
+        metavar="EVENT", help="The id of the event.", show_default=False, autocompletion=complete_event
+    ),
+]

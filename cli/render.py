@@ -40,6 +40,7 @@ __all__ = [
     "table",
     "tame",
     "use_json",
+    "verbatim",
     "when",
 ]
 
@@ -119,6 +120,11 @@ def show(renderable: "RenderableType") -> None:
     """Prints something drawn for people; nothing in JSON mode."""
     if not _Mode.json:
         _print(renderable)
+
+
+def verbatim(text: str) -> None:
+    """Prints text as it is, neither wrapped nor drawn, for another program to read."""
+    sys.stdout.write(text + "\n")
 
 
 def clear() -> None:
