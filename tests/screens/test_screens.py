@@ -98,6 +98,7 @@ def test_an_opened_event_shows_timeline_logs_payload_and_result(size: tuple[int,
 @pytest.mark.parametrize("size", _SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
 def test_help_names_all_keys(size: tuple[int, int]) -> None:
     async def steps(pilot: Pilot[None], app: DashboardApp, feed: FixedFeed) -> None:
+        await _go(pilot, app, "1")  # what shows behind it
         await pilot.press("question_mark")
         assert isinstance(app.screen, HelpScreen)
         await pilot.pause()
