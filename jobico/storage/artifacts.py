@@ -35,13 +35,14 @@ from jobico.storage.artifact_rows import (
 from jobico.storage.environment import Environment
 from jobico.storage.ops import Session
 from jobico.storage.quarantine import Quarantine
+from jobico.storage.store import Store
 from jobico.storage.values import get_value, put_value, seal
 from jobico.storage.writer import Writer
 
 __all__ = ["Artifacts"]
 
 
-class Artifacts:
+class Artifacts(Store):
     """The artifacts of the repository; may be used from any thread, `close` aside."""
 
     def __init__(self, env: Environment) -> None:
@@ -201,28 +202,3 @@ class Artifacts:
         """How many bytes a tenant owns."""
         with self._env.read() as txn:
             return open_value(txn.get("usage", tenant.encode()), int) or 0
-
-    # --- Health -------------------------------------------------------------------------------------------
-
-    @property
-    def available(self) -> bool:
-        """False while it takes no new artifacts: disk or map full, or I/O errors."""
-        return self._writer.available
-
-    @property
-    def damaged(self) -> int:
-        """How many rows were found damaged and set aside."""
-        return self._quarantine.count
-
-    def backup(self, target: Path) -> None:
-        """Copies the store into the new directory `target`, while it is in use.
-
-        Raises:
-            StorageUnavailable: `target` cannot be written, or is not empty.
-        """
-        self._env.backup(target)
-
-    def close(self) -> None:
-        """Does what was submitted, then closes the store."""
-        self._writer.close()
-        self._env.close()

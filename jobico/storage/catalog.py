@@ -20,13 +20,14 @@ from jobico.storage.catalog_view import CATALOG_LAYOUT, CatalogView
 from jobico.storage.environment import Environment
 from jobico.storage.ops import Session
 from jobico.storage.quarantine import Quarantine
+from jobico.storage.store import Store
 from jobico.storage.transaction import Txn
 from jobico.storage.writer import Writer
 
 __all__ = ["Catalog", "CatalogChange", "CatalogEdit", "CatalogView", "Update"]
 
 
-class Catalog:
+class Catalog(Store):
     """The catalog of control; may be used from any thread, `close` aside.
 
     Attributes:
@@ -76,29 +77,6 @@ class Catalog:
         """The number of the last change."""
         with self._env.read() as txn:
             return CatalogView(txn).seq
-
-    @property
-    def available(self) -> bool:
-        """False while it takes no changes: disk or map full, or I/O errors."""
-        return self._writer.available
-
-    @property
-    def damaged(self) -> int:
-        """How many rows were found damaged and set aside."""
-        return self._quarantine.count
-
-    def backup(self, target: Path) -> None:
-        """Copies the catalog into the new directory `target`, while it is in use.
-
-        Raises:
-            StorageUnavailable: `target` cannot be written, or is not empty.
-        """
-        self._env.backup(target)
-
-    def close(self) -> None:
-        """Does what was submitted, then closes the store."""
-        self._writer.close()
-        self._env.close()
 
     def _report(self, table: str, key: bytes) -> None:
         self._quarantine.report(self._writer, table, key)

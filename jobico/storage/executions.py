@@ -34,6 +34,7 @@ from jobico.storage.execution_rows import (
 )
 from jobico.storage.ops import Session
 from jobico.storage.quarantine import Quarantine
+from jobico.storage.store import Store
 from jobico.storage.transaction import Txn
 from jobico.storage.values import get_value
 from jobico.storage.writer import Writer
@@ -89,7 +90,7 @@ class Filter(NamedTuple):
         return "by_tenant", prefix
 
 
-class Executions:
+class Executions(Store):
     """The records of the recorder; may be used from any thread, `close` aside.
 
     Attributes:
@@ -220,31 +221,6 @@ class Executions:
         except CorruptRecord:
             self._quarantine.report(self._writer, "records", key)
             return None
-
-    # --- Health -------------------------------------------------------------------------------------------
-
-    @property
-    def available(self) -> bool:
-        """False while it takes no new records: disk or map full, or I/O errors."""
-        return self._writer.available
-
-    @property
-    def damaged(self) -> int:
-        """How many rows were found damaged and set aside."""
-        return self._quarantine.count
-
-    def backup(self, target: Path) -> None:
-        """Copies the store into the new directory `target`, while it is in use.
-
-        Raises:
-            StorageUnavailable: `target` cannot be written, or is not empty.
-        """
-        self._env.backup(target)
-
-    def close(self) -> None:
-        """Does what was submitted, then closes the store."""
-        self._writer.close()
-        self._env.close()
 
 
 def _newest(txn: Txn) -> int:

@@ -38,6 +38,7 @@ from jobico.storage.queue_rows import (
 )
 from jobico.storage.queue_session import QueueSession
 from jobico.storage.queue_steps import Step, prepare
+from jobico.storage.store import Store
 from jobico.storage.transaction import Txn
 from jobico.storage.values import get_value, join_value, unseal
 from jobico.storage.writer import Writer
@@ -84,7 +85,7 @@ class _Apply(Op[QueueSession]):
         return tuple([step(session) for step in self._steps])
 
 
-class EventQueue:
+class EventQueue(Store):
     """The queue of one listener; all of it may be called from any thread, `close` aside.
 
     Attributes:
@@ -294,31 +295,6 @@ class EventQueue:
         for place, count in list(self._memory.dead.items()):
             counts[place[:3]] += count
         return {place: count for place, count in counts.items() if count}
-
-    # --- Health -------------------------------------------------------------------------------------------
-
-    @property
-    def available(self) -> bool:
-        """False while it takes no new events: disk or map full but for the reserve, or I/O errors."""
-        return self._writer.available
-
-    @property
-    def damaged(self) -> int:
-        """How many rows were found damaged and set aside."""
-        return self._quarantine.count
-
-    def backup(self, target: Path) -> None:
-        """Copies the queue into the new directory `target`, while it is in use.
-
-        Raises:
-            StorageUnavailable: `target` cannot be written, or is not empty.
-        """
-        self._env.backup(target)
-
-    def close(self) -> None:
-        """Applies what was given, then closes the store."""
-        self._writer.close()
-        self._env.close()
 
     def _report_event(self, key: bytes) -> None:
         if self._quarantine.note("events", key):
