@@ -20,6 +20,7 @@ from jobico.settings import Settings, Transport
 from protocol.aio import AsyncClient
 from protocol.following import Notice, follow_records
 from protocol.messages import (
+    GetArtifact,
     ListArtifacts,
     ListDeadLetters,
     ListJobs,
@@ -60,6 +61,9 @@ class Feed(Protocol):
 
     async def artifacts(self) -> tuple[ArtifactInfo, ...]:
         """All modules and schemas."""
+
+    async def content(self, tenant: str, digest: str) -> bytes:
+        """The bytes of an artifact."""
 
     async def attempts(self, tenant: str, event_id: str) -> list[Record]:
         """The records of one event, by attempt."""
@@ -162,6 +166,10 @@ class LiveFeed:
     async def artifacts(self) -> tuple[ArtifactInfo, ...]:
         """All modules and schemas."""
         return (await self._ask("repository", ListArtifacts(tenant=self._tenant))).items
+
+    async def content(self, tenant: str, digest: str) -> bytes:
+        """The bytes of an artifact."""
+        return (await self._ask("repository", GetArtifact(digest=digest, tenant=tenant))).content
 
     async def attempts(self, tenant: str, event_id: str) -> list[Record]:
         """The records of one event, by attempt."""

@@ -1,6 +1,7 @@
-"""Job definitions as a tree: events with schema and runtime, queues with depth, revisions."""
+"""Job definitions as a tree: events with schema and runtime, queues with depth, revisions with their diff."""
 
-from typing import Any, ClassVar
+import difflib
+from typing import Any, ClassVar, NamedTuple
 
 from rich.text import Text
 from textual import on, work
@@ -10,13 +11,27 @@ from textual.widgets import Static, Tree
 from textual.widgets.tree import TreeNode
 
 from dashboard.screens.base import DashboardScreen
-from dashboard.widgets.texts import cell, clock_time
+from dashboard.widgets.texts import cell, clock_time, pretty
 from jobico.definition import EventDefinition, QueueDefinition, Revision, RuntimeDefinition
 from jobico.errors import JobicoError
 from jobico.text import tame
 from jobico.units import format_duration_ms, format_size
 
 __all__ = ["JobsScreen"]
+
+
+class _Kept(NamedTuple):
+    """An earlier revision of a job that is still kept, in the tree."""
+
+    current: Revision
+    number: int
+
+
+class _Shown(NamedTuple):
+    """An event in the tree, and the revision that it is of."""
+
+    revision: Revision
+    event: EventDefinition
 
 
 class JobsScreen(DashboardScreen):
@@ -41,13 +56,16 @@ class JobsScreen(DashboardScreen):
         """Asks control for all current revisions and draws the tree anew."""
         try:
             revisions = await self.feed.jobs()
+            kept = [
+                (await self.feed.job(one.definition.tenant, one.definition.id, 0))[1] for one in revisions
+            ]
         except JobicoError as error:
             self.complain(error)
             return
         tree = self.query_one("#tree", Tree)
         tree.clear()
-        for revision in revisions:
-            _add_job(tree.root, revision)
+        for revision, numbers in zip(revisions, kept, strict=True):
+            _add_job(tree.root, revision, numbers)
         if tree.root.children:
             tree.move_cursor(tree.root.children[0])
         else:
@@ -61,10 +79,40 @@ class JobsScreen(DashboardScreen):
             self._show_job(data)
         elif isinstance(data, QueueDefinition):
             detail.update(self._queue(data))
-        elif isinstance(data, EventDefinition):
-            detail.update(_event(data))
+        elif isinstance(data, _Shown):
+            detail.update(_event(data.event))
+            self._add_schema(data)
+        elif isinstance(data, _Kept):
+            self._show_diff(data)
         elif isinstance(data, RuntimeDefinition):
             detail.update(_runtime(data))
+
+    @work(exclusive=True, group="job-detail")
+    async def _add_schema(self, shown: _Shown) -> None:
+        """Asks for the event's schema and shows it below what is known of the event."""
+        digest = shown.revision.schemas.get(shown.event.id)
+        if not digest:
+            return
+        try:
+            content = await self.feed.content(shown.revision.definition.tenant, digest)
+        except JobicoError as error:
+            self.complain(error)
+            return
+        text = _event(shown.event)
+        text.append("\nSchema\n", "bold")
+        text.append(pretty(content))
+        self.query_one("#detail", Static).update(text)
+
+    @work(exclusive=True, group="job-detail")
+    async def _show_diff(self, kept: _Kept) -> None:
+        """Asks for an earlier revision and shows what has changed since."""
+        definition = kept.current.definition
+        try:
+            earlier, _ = await self.feed.job(definition.tenant, definition.id, kept.number)
+        except JobicoError as error:
+            self.complain(error)
+            return
+        self.query_one("#detail", Static).update(_diff(earlier, kept.current))
 
     def _show_job(self, revision: Revision) -> None:
         definition = revision.definition
@@ -88,19 +136,42 @@ class JobsScreen(DashboardScreen):
         )
 
 
-def _add_job(root: TreeNode[Any], revision: Revision) -> None:
+def _diff(earlier: Revision, current: Revision) -> Text:
+    text = _facts(
+        ("revision", f"{earlier.number}, deployed {clock_time(earlier.created_ms)}"),
+        ("against", f"{current.number}, the current one"),
+    )
+    lines = list(
+        difflib.unified_diff(
+            earlier.source.splitlines(),
+            current.source.splitlines(),
+            f"revision {earlier.number}",
+            f"revision {current.number}",
+            lineterm="",
+        )
+    )
+    text.append("\n")
+    for line in lines or ["The definition is the same; a program or a schema has changed."]:
+        style = {"+": "green", "-": "red", "@": "cyan"}.get(line[:1], "")
+        text.append(tame(line) + "\n", style)
+    return text
+
+
+def _add_job(root: TreeNode[Any], revision: Revision, kept: tuple[int, ...]) -> None:
     definition = revision.definition
     job = root.add(
         cell(f"{definition.tenant}/{definition.id} r{revision.number}"), data=revision, expand=True
     )
-    for label, items in (
-        ("events", definition.events),
-        ("queues", definition.queues),
-        ("runtimes", definition.runtimes),
-    ):
-        branch = job.add(label, expand=label == "events")
+    events = job.add("events", expand=True)
+    for event in definition.events:
+        events.add_leaf(cell(event.id), data=_Shown(revision, event))
+    for label, items in (("queues", definition.queues), ("runtimes", definition.runtimes)):
+        branch = job.add(label)
         for item in items:
             branch.add_leaf(cell(item.id), data=item)
+    revisions = job.add("revisions")
+    for number in sorted(kept, reverse=True):
+        revisions.add_leaf(f"r{number}", data=_Kept(revision, number))
 
 
 def _facts(*facts: tuple[str, str]) -> Text:

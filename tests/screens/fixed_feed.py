@@ -168,6 +168,10 @@ class FixedFeed:
             ArtifactInfo("acme", "json", "customer.json", "sha256:" + "b" * 64, 512, NOW_MS),
         )
 
+    async def content(self, tenant: str, digest: str) -> bytes:
+        self._check()
+        return b'{"type": "object", "required": ["customerId"]}'
+
     async def attempts(self, tenant: str, event_id: str) -> list[Record]:
         self._check()
         found = [item for _, item in records() if item.id == event_id]

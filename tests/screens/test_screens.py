@@ -180,8 +180,26 @@ def test_choosing_in_the_tree_shows_the_thing() -> None:
         await _go(pilot, app, "2")
         app.screen.query_one(Tree).focus()
         await pilot.press("down", "down")
+        await app.workers.wait_for_complete()
         await pilot.pause()
-        assert "customer.json" in str(app.screen.query_one("#detail", Static).content)
+        detail = str(app.screen.query_one("#detail", Static).content)
+        assert "customer.json" in detail
+        assert '"required": [' in detail, "the schema, pretty-printed"
+
+    _run(steps)
+
+
+def test_an_earlier_revision_shows_what_has_changed_since() -> None:
+    async def steps(pilot: Pilot[None], app: DashboardApp, feed: FixedFeed) -> None:
+        await _go(pilot, app, "2")
+        tree = app.screen.query_one(Tree)
+        tree.focus()
+        tree.root.expand_all()
+        await pilot.pause()
+        await pilot.press("end")
+        await app.workers.wait_for_complete()
+        await pilot.pause()
+        assert "+tenant: acme" in str(app.screen.query_one("#detail", Static).content)
 
     _run(steps)
 
