@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from cli.ports import free_port
 from cli.session import Session
-from cli.supervision import NodeProcess, Supervision, expected_nodes, free_port, last_lines
+from cli.supervision import NodeProcess, Supervision, expected_nodes, last_lines
 from jobico.errors import JobicoError, NodeUnavailable
 from jobico.settings import Settings, Transport
 from protocol.key_files import make_missing_key_pairs

@@ -14,7 +14,6 @@ import fcntl
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -25,15 +24,15 @@ from typing import NamedTuple
 
 import msgspec
 
+from cli.ports import is_free
 from jobico.errors import AlreadyExists, Internal
 from jobico.settings import Settings
 
-__all__ = ["NodeProcess", "Supervision", "expected_nodes", "free_port", "last_lines"]
+__all__ = ["NodeProcess", "Supervision", "expected_nodes", "last_lines"]
 
 _STOP_MARGIN_S = 15
 _KILL_WAIT_S = 5.0
 _POLL_S = 0.02
-_PORTS = range(20_000, 32_000)  # below what Linux gives to outgoing connections
 
 
 class NodeProcess(NamedTuple):
@@ -55,23 +54,6 @@ def expected_nodes(settings: Settings) -> dict[str, str]:
         | executors
         | {"listener": "listener"}
     )
-
-
-def free_port(host: str) -> int:
-    """A port of `host` that nobody has now.
-
-    NOTE: not one of those that the kernel gives to outgoing connections, or one of these could take it while
-    the listener restarts.
-    """
-    start = int.from_bytes(os.urandom(4)) % len(_PORTS)
-    for offset in range(len(_PORTS)):
-        port = _PORTS[(start + offset) % len(_PORTS)]
-        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            with contextlib.suppress(OSError):
-                probe.bind((host, port))
-                return port
-    raise Internal(f"No port between {_PORTS.start} and {_PORTS.stop} of {host} is free.")
 
 
 def last_lines(path: Path, count: int) -> list[str]:
@@ -103,7 +85,7 @@ class Supervision:
         """Prepares the data directory and starts supervisord, which starts the nodes.
 
         Raises:
-            AlreadyExists: one runs there already, or is being started.
+            AlreadyExists: one runs there already or is being started, or somebody else has the port.
         """
         for directory in (
             self.settings.home_dir,
@@ -121,6 +103,9 @@ class Supervision:
                     "stop it with `jobico down`, or name another data directory with --home."
                 )
             self._end(self.strays())
+            host, port = self.settings.http_host, self.settings.http_port
+            if not is_free(host, port):
+                raise AlreadyExists(f"Port {port} of {host} is taken: choose another one with --port.")
             for path in (self._socket, self._pidfile):
                 path.unlink(missing_ok=True)
             self._write(self._conf, self._configuration())

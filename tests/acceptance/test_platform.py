@@ -89,7 +89,8 @@ def test_a_port_that_is_taken_is_said_and_nothing_is_left_running(platform: Plat
     port = platform.url.rpartition(":")[2]
     ran = run_cli("up", "--detach", "--port", port, home=home)
     assert ran.code == 1
-    assert "listener" in ran.err
+    assert f"Port {port}" in ran.err
+    assert "--port" in ran.err
     assert not processes_of(home)
 
 

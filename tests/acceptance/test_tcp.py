@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from acceptance_kit import EXAMPLE, Platform, processes_of, run_cli, until
 
-from cli.supervision import free_port
+from cli.ports import free_port
 
 
 def test_a_platform_over_tcp_does_all_that_one_over_ipc_does(home: Path) -> None:

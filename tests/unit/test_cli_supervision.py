@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from cli.supervision import Supervision, expected_nodes, free_port, last_lines
+from cli.ports import free_port
+from cli.supervision import Supervision, expected_nodes, last_lines
 from jobico.settings import Settings
 
 ROOT = Path(__file__).parents[2]
