@@ -93,7 +93,7 @@ ALLOWED: Final[Mapping[type[m.Message], frozenset[Role]]] = {
     m.Goodbye: _NODE,
     m.EmitEvent: _NODE,
     # control
-    m.ListNodes: _PLATFORM,
+    m.ListNodes: _READ,  # a tenant is told only what it needs to reach the nodes that it may ask
     m.ListPeers: _OPERATOR,
     m.AddPeer: _OPERATOR,
     m.RevokePeer: _OPERATOR,

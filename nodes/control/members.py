@@ -2,6 +2,9 @@
 
 from collections.abc import Mapping
 from concurrent.futures import Future
+from typing import Final
+
+import msgspec
 
 from jobico.clock import Clock
 from jobico.logs import Action, get_logger
@@ -24,6 +27,14 @@ from protocol.messages import (
 from protocol.server import RequestHandler
 
 __all__ = ["MemberHandlers"]
+
+_ASKED_BY_TENANTS: Final = ("listener", "recorder", "repository")
+
+
+def _reachable(node: NodeInfo) -> NodeInfo:
+    """What a tenant needs of a node: no load, process or machine, which tell of others."""
+    endpoints = {name: address for name, address in node.endpoints.items() if name in ("rep", "pub", "http")}
+    return msgspec.structs.replace(node, endpoints=endpoints, pid=0, host="", load={})
 
 
 class MemberHandlers:
@@ -87,9 +98,12 @@ class MemberHandlers:
             self._forget(message.name)
         return Done()
 
-    def list(self, _message: ListNodes, _caller: Caller) -> Nodes:
-        """Tells of all nodes, with their load."""
-        return Nodes(items=self._registry.nodes())
+    def list(self, _message: ListNodes, caller: Caller) -> Nodes:
+        """Tells of all nodes, with their load; a tenant only how to reach those that it may ask."""
+        nodes = self._registry.nodes()
+        if not caller.trusted:
+            nodes = tuple(_reachable(node) for node in nodes if node.role in _ASKED_BY_TENANTS)
+        return Nodes(items=nodes)
 
     def snapshot(self, _message: GetSnapshot, _caller: Caller) -> ControlSnapshot:
         """Everything that nodes follow."""

@@ -4,12 +4,14 @@ Every node answers here with its real handlers and stores, through sockets with 
 an `admin` key, the strongest that a tenant can have, over tcp and over HTTP.
 """
 
+import asyncio
 import hashlib
 import json
 import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,8 +19,10 @@ import pytest
 import zmq
 from acceptance_kit import ECHO, Answer, Platform, job, run_cli, until, wasm
 
-from cli.supervision import free_port
+from cli.ports import free_port
+from dashboard.feed import LiveFeed
 from jobico.errors import DeadlineExceeded, JobicoError, NotFound, Unauthenticated
+from jobico.event import Record
 from jobico.ids import new_event_id
 from jobico.settings import Settings, Transport
 from protocol import codec
@@ -215,7 +219,7 @@ ABOUT_A_TENANT: dict[str, tuple[str, Ask]] = {
     ),
     "queue.list": ("listener", lambda t, _: m.ListQueues(tenant=t)),
 }
-ABOUT_NO_TENANT = {"ping", "tenant.list", "artifact.check"}
+ABOUT_NO_TENANT = {"ping", "node.list", "tenant.list", "artifact.check"}
 LISTS = [name for name in ABOUT_A_TENANT if name.endswith((".list", ".totals"))]
 BY_ID = [
     "key.revoke", "artifact.bind", "artifact.resolve", "artifact.get", "execution.show", "event.show",
@@ -270,6 +274,38 @@ def test_a_list_has_ones_own_things_and_nothing_of_others(world: World, name: st
     told = b"".join(codec.encode(world.ask(role, ask(tenant, world.known))))
     for theirs in (OWNER, *world.known):
         assert theirs.encode() not in told
+
+
+def test_a_tenant_is_told_where_nodes_are_and_nothing_else_of_them(world: World) -> None:
+    nodes = world.ask("control", m.ListNodes()).items
+    assert {node.role for node in nodes} == {"listener", "recorder", "repository"}
+    assert not [node for node in nodes if node.pid or node.host or node.load]
+
+
+def test_a_dashboard_with_a_tenants_key_shows_its_own_things_alone(world: World) -> None:
+    seen: list[Record] = []
+
+    async def watch() -> None:
+        feed = LiveFeed(world.settings, RIVAL, "rival")
+        feed.start(lambda rows: seen.extend(record for _, record in rows))
+        try:
+            async with asyncio.timeout(20):
+                while not (feed.nodes and feed.queues.items and not feed.notices):
+                    await asyncio.sleep(0.02)
+                loop = asyncio.get_running_loop()
+                for tenant in (OWNER, RIVAL):
+                    send = partial(world.platform.cli, "send", tenant, "order", "--wait", stdin="{}")
+                    await loop.run_in_executor(None, send)
+                while not seen:
+                    await asyncio.sleep(0.02)
+            assert {one.definition.tenant for one in await feed.jobs()} == {RIVAL}
+            assert {info.tenant for info in await feed.artifacts()} == {RIVAL}
+            assert {letter.event.tenant for letter in (await feed.dead_letters())[0]} == {RIVAL}
+        finally:
+            await feed.close()
+
+    asyncio.run(watch())
+    assert {record.tenant for record in seen} == {RIVAL}
 
 
 def test_the_list_of_tenants_has_the_own_one(world: World) -> None:

@@ -31,7 +31,7 @@ TABLE = """
     control.snapshot  y     n       n     n
     node.heartbeat    y     n       n     n
     node.goodbye      y     n       n     n
-    node.list         y     y       n     n
+    node.list         y     y       y     y
     peer.list         n     y       n     n
     peer.add          n     y       n     n
     peer.revoke       n     y       n     n
