@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from acceptance_kit import Platform, processes_of, run_cli, until
 
-from cli.supervision import free_port
+from cli.ports import free_port
 
 
 @pytest.fixture
