@@ -166,8 +166,12 @@ class Platform:
         return run_cli("status", "--json", home=self.home, **self._settings).json
 
     def node_pid(self, name: str) -> int:
-        pids: dict[str, int] = {node["name"]: node["pid"] for node in self.status()["nodes"]}
-        return pids[name]
+        """The process of a node, once it has one: a kill of process 0 would be one of this test and its like."""
+
+        def pid() -> int:
+            return next((node["pid"] for node in self.status()["nodes"] if node["name"] == name), 0)
+
+        return int(until(pid, 10, f"{name} runs"))
 
     def totals(self) -> Any:
         """What the recorder has counted, for the tenant."""
