@@ -166,7 +166,7 @@ class Platform:
         return run_cli("status", "--json", home=self.home, **self._settings).json
 
     def node_pid(self, name: str) -> int:
-        """The process of a node, once it has one: a kill of process 0 would be one of this test and its like."""
+        """The process of a node, once it has one: a kill of process 0 would hit this test."""
 
         def pid() -> int:
             return next((node["pid"] for node in self.status()["nodes"] if node["name"] == name), 0)
