@@ -131,6 +131,11 @@ class Sandbox:
         """
         return self._deadline.overdue_ms()
 
+    @property
+    def spent(self) -> bool:
+        """True once a guest was stopped that may go on computing (engine wasmer): this process should end."""
+        return self._wasmer is not None and self._wasmer.spent
+
     def close(self) -> None:
         """Frees all programs and engines; no guest may run."""
         with _one_guest:

@@ -13,7 +13,8 @@ told:
 - of an exit code only the low 16 bits come through;
 - random bytes are the machine's and clocks are fine;
 - a guest sees an empty file system of its own, in memory; it ends with the attempt, and no limit bounds it;
-- of how much memory a guest used nothing is known.
+- of how much memory a guest used nothing is known;
+- a guest that was stopped may go on computing: `spent` tells, and the executor ends once that is settled.
 """
 
 import asyncio
@@ -110,6 +111,7 @@ class WasmerEngine:
     def __init__(self, cache: ModuleCache) -> None:
         self._cache = cache
         self._loop = asyncio.new_event_loop()
+        self.spent = False
         self._thread = threading.Thread(target=self._loop.run_forever, name="jobico-wasmer", daemon=True)
         self._thread.start()
         self._client = wasmer_sdk.Wasmer(cache_root=str(cache.directory / "wasmer"))
@@ -187,6 +189,9 @@ class WasmerEngine:
             if attempt.stop is None:
                 await asyncio.wait(streams, timeout=_END_S)
             else:
+                # SAFETY: its process table forgets the guest, but a thread that computes goes on (seen with
+                # 0.5: one core for ever); only the end of this process ends that.
+                self.spent = True
                 await process.kill()
             for stream in streams:
                 stream.cancel()

@@ -51,6 +51,7 @@ class Runner:
         settled: Called when settlements should leave soon.
         unusable: Called when a delivery was parked under `UNUSABLE`.
         parked: Called when a delivery was parked until its module is here.
+        spent: Called when a guest was stopped that may go on computing: the process should end.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class Runner:
         settled: Callable[[], None],
         unusable: Callable[[], None],
         parked: Callable[[], None],
+        spent: Callable[[], None],
     ) -> None:
         self._holding = holding
         self._sandbox = sandbox
@@ -73,6 +75,7 @@ class Runner:
         self._settled = settled
         self._unusable = unusable
         self._parked = parked
+        self._spent = spent
         self._prepared: dict[bytes, _Prepared] = {}
         self._encoder = msgspec.msgpack.Encoder()
         self._told_ms = 0
@@ -133,6 +136,8 @@ class Runner:
         self.run_us += result.run_us
         missing = [name for name in spec.secrets if name not in secrets]
         self._settle(held, self._settlement(held, result, started_ms, missing), now_ms)
+        if self._sandbox.spent:
+            self._spent()
 
     def _settlement(self, held: Held, result: Result, started_ms: int, missing: list[str]) -> Settlement:
         logs = result.logs

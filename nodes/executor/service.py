@@ -91,6 +91,7 @@ class _Executor:
             unusable=lambda: self._reactor.call_soon_threadsafe(self._rest),
             # Told at once: a listener that knows it sends others past the delivery that waits for its module.
             parked=lambda: self._reactor.call_soon_threadsafe(self._renew),
+            spent=node.drain,  # supervisord starts it again
         )
         self._ticking = False
         self._drain_until_ms = 0

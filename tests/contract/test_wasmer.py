@@ -1,8 +1,12 @@
 """The contract of the `command` ABI on the engine wasmer: the same tests, with what that engine can't do told apart."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import guest_kit
 import pytest
 from guest_kit import ECHO, HELLO, SAY_HELLO, Runner, guest, module
 from test_command import (  # noqa: F401 - they run again, with the fixtures of this module
@@ -18,7 +22,6 @@ from test_every_abi import (  # noqa: F401
     test_a_memory_that_begins_past_the_bound_is_out_of_memory,
     test_a_result_past_the_bound_is_an_abi_error_that_names_the_bound,
     test_a_trap_names_its_cause_first,
-    test_an_endless_loop_ends_at_its_time,
     test_events_and_results_of_any_size_up_to_the_bound_come_through,
     test_log_lines_are_kept_in_order,
     test_log_text_that_is_not_utf_8_is_replaced_or_refused,
@@ -55,6 +58,40 @@ def the_next_event_of_another_tenant_runs_untouched(run: Runner) -> Iterator[Non
     yield
     result = run(guest(Abi.COMMAND, SAY_HELLO, fields=HELLO), tenant="another")
     assert (result.outcome, result.result, result.logs) == (Outcome.OK, b"hello", ())
+
+
+_ENDLESS = """
+import sys
+from pathlib import Path
+from guest_kit import Runner, guest
+from jobico.definition import Abi, Engine
+run = Runner(Path(sys.argv[1]), Engine.WASMER)
+result = run(guest(Abi.COMMAND, "(loop br 0)"), Abi.COMMAND, time_ms=200)
+print(result.outcome, result.error, run.sandbox.spent, flush=True)
+import os
+os._exit(0)
+"""
+
+
+def test_an_endless_loop_ends_at_its_time_and_the_process_is_spent(tmp_path: Path) -> None:
+    """In a process of its own: the loop goes on until that ends, which is why executors then end themselves."""
+    kits = [str(Path(guest_kit.__file__).parent), *sys.path]
+    done = subprocess.run(
+        [sys.executable, "-c", _ENDLESS, str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(kits)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stdout.startswith("timeout")
+    assert "200 ms" in done.stdout
+    assert done.stdout.rstrip().endswith("True")
+
+
+def test_an_ordinary_guest_leaves_the_process_unspent(run: Runner) -> None:
+    run(guest(Abi.COMMAND, SAY_HELLO, fields=HELLO))
+    assert not run.sandbox.spent
 
 
 @pytest.mark.parametrize(("code", "seen"), [(1, 1), (255, 255), (0x1_0001, 1), (2**32 - 1, 0xFFFF)])
