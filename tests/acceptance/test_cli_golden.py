@@ -20,6 +20,7 @@ _VARYING = (
     (r"\d\d:\d\d:\d\d\.\d{3}", "<clock>"),
     (r"\+?\b\d+(\.\d+)? (ms|s|m|h)\b", "<duration>"),
     (r"127\.0\.0\.1:\d+", "127.0.0.1:<port>"),
+    (r"is process \d+", "is process <pid>"),
     (r"executor-\d", "executor-<n>"),
     (r"jbc_\w_[\w-]{43}", "<key>"),
     (r"\bk[0-9a-f]{12}\b", "<key id>"),
@@ -115,6 +116,21 @@ def _scenario(platform: Platform, folder: Path) -> str:
     say("check", str(definition))
     say("run", str(folder / "summarise.wasm"), "-e", str(folder / "push.json"))
     say("run", str(folder / "summarise.wasm"), "--time", "never")
+    say("new", "cobol", "mine")
+    say("completion", "tcsh")
+    say("peers", "list")
+    say("peers", "revoke", "nobody")
+    platform.cli("backup", str(folder / "saved"))  # its figures differ from run to run
+    say("backup", str(folder / "saved"))
+    say("restore", str(folder / "saved"))
+    say("restore", str(folder / "nothing"))
+    say("up", "--detach")
+    say("node", "nobody")
+    say("bench", "--connections", "0")
+    say("dashboard", "--port", "none")
+    say("status", "--no")
+    say("down", "--no")
+    say("demo", "--executors", "0")
     return "\n\n".join(shown) + "\n"
 
 
