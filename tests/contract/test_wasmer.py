@@ -89,9 +89,11 @@ def test_an_endless_loop_ends_at_its_time_and_the_process_is_spent(tmp_path: Pat
     assert done.stdout.rstrip().endswith("True")
 
 
-def test_an_ordinary_guest_leaves_the_process_unspent(run: Runner) -> None:
-    run(guest(Abi.COMMAND, SAY_HELLO, fields=HELLO))
-    assert not run.sandbox.spent
+def test_an_ordinary_guest_leaves_the_process_unspent(tmp_path: Path) -> None:
+    own = Runner(tmp_path, Engine.WASMER)
+    own(guest(Abi.COMMAND, SAY_HELLO, fields=HELLO))
+    assert not own.sandbox.spent
+    own.sandbox.close()
 
 
 @pytest.mark.parametrize(("code", "seen"), [(1, 1), (255, 255), (0x1_0001, 1), (2**32 - 1, 0xFFFF)])
